@@ -1,0 +1,6 @@
+//! Turns a source's snapshot and change log into committed batches, exactly once per table.
+
+mod error;
+pub mod schema;
+
+pub use error::{Error, ErrorKind, Result};

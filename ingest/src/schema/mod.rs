@@ -1,0 +1,39 @@
+//! Source tables as the decoders and the lake see them.
+
+use std::fmt;
+
+/// A table of the source, with its columns in the order of row images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTable {
+    /// Database (schema) it lives in.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+    /// All columns, in ordinal order, generated and invisible ones included (row images hold them too).
+    pub columns: Vec<SourceColumn>,
+    /// Positions in `columns` of the primary key (or of the first non-null unique key), in index order.
+    pub primary_key: Vec<usize>,
+}
+
+/// A column as information_schema.COLUMNS describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceColumn {
+    /// COLUMN_NAME.
+    pub name: String,
+    /// COLUMN_TYPE, such as `decimal(10,2) unsigned` or `enum('a','b')`.
+    pub column_type: String,
+    /// IS_NULLABLE.
+    pub nullable: bool,
+    /// CHARACTER_SET_NAME of a text column.
+    pub charset: Option<String>,
+    /// COLLATION_NAME of a text column.
+    pub collation: Option<String>,
+    /// MariaDB's JSON: a LONGTEXT with a `json_valid` check.
+    pub is_json_alias: bool,
+}
+
+impl fmt::Display for SourceTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.database, self.name)
+    }
+}

@@ -1,0 +1,1 @@
+//! Shows Hudi tables to DataFusion.

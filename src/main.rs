@@ -1,0 +1,3 @@
+//! The `lakebed` binary.
+
+fn main() {}

@@ -1,0 +1,34 @@
+//! File groups: the files that hold one set of keys over time, and how their names are read.
+
+mod name;
+
+pub use name::{BaseFile, LogFile};
+
+use crate::timeline::InstantTime;
+
+/// One base file with the log files on top of it (either may be missing), as seen at some instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSlice {
+    /// Relative partition path as on disk; empty for a non-partitioned table.
+    pub partition_path: String,
+    /// Id of the file group.
+    pub file_id: String,
+    /// Instant of the base file, or of the first log file when there is no base file.
+    pub base_instant: InstantTime,
+    /// The columnar file.
+    pub base_file: Option<BaseFile>,
+    /// Log files in the order in which they are merged.
+    pub log_files: Vec<LogFile>,
+}
+
+impl FileSlice {
+    /// Table-relative path of a file of this slice.
+    pub fn path_of(&self, name: &str) -> String {
+        join_path(&self.partition_path, name)
+    }
+}
+
+/// Joins a partition path and a name; the partition path may be empty.
+pub fn join_path(partition_path: &str, name: &str) -> String {
+    if partition_path.is_empty() { name.to_owned() } else { format!("{partition_path}/{name}") }
+}
