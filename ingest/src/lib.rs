@@ -1,5 +1,6 @@
 //! Turns a source's snapshot and change log into committed batches, exactly once per table.
 
+pub mod config;
 mod error;
 pub mod schema;
 

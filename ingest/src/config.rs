@@ -1,0 +1,180 @@
+//! Validated settings of a pipeline; the binary fills them from the pipeline file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use regex::Regex;
+
+/// What happens when a source table changes its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaChangeBehavior {
+    /// Added and widened columns reach the lake table; a change that cannot be followed stops the pipeline.
+    Evolve,
+    /// Any change of columns stops the pipeline.
+    Exception,
+}
+
+/// Where reading starts for a table that has no checkpoint yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartupMode {
+    /// Snapshot, then the log (default).
+    Initial,
+    /// Snapshot only; the pipeline ends when it is committed.
+    Snapshot,
+    /// Only what is written from now on.
+    LatestOffset,
+}
+
+/// A secret that never shows in output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The MySQL or MariaDB server to read.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Host name or address.
+    pub hostname: String,
+    /// TCP port; default 3306.
+    pub port: u16,
+    /// Account with SELECT, REPLICATION SLAVE and REPLICATION CLIENT (BINLOG MONITOR).
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+    /// Full match on `database.table`.
+    pub tables: Regex,
+    /// First id under which the binlog dump registers; unique among the server's replicas.
+    pub server_id: u32,
+    /// Where to start; default initial.
+    pub startup_mode: StartupMode,
+    /// Most rows of a snapshot chunk; default 65536.
+    pub chunk_rows_max: u64,
+    /// TLS: `disabled`, `preferred` (default), `required`, `verify-ca`, `verify-identity`.
+    pub ssl_mode: String,
+    /// PEM file with the certificates that sign the server's, for the verifying modes.
+    pub ssl_ca: Option<String>,
+}
+
+/// The kind of Hudi table to create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkTableType {
+    /// Every commit rewrites the base files that it touches.
+    CopyOnWrite,
+    /// Commits append log files (default).
+    MergeOnRead,
+}
+
+/// Where tables end up and when changes become visible.
+#[derive(Debug, Clone)]
+pub struct SinkConfig {
+    /// Local directory or URL; tables lie in `PATH/DATABASE/TABLE`.
+    pub path: String,
+    /// For tables that do not exist yet.
+    pub table_type: SinkTableType,
+    /// Longest time between two commits while changes arrive; default 10 s.
+    pub commit_interval: Duration,
+    /// Most changed rows in a commit, all tables together; default 1,000,000.
+    pub commit_rows_max: u64,
+    /// Most bytes of changes in a commit as held in memory; default 256 MiB. Past what memory allows, changes are
+    /// written out before the commit.
+    pub commit_bytes_max: u64,
+    /// `hoodie.*` keys, passed to the table.
+    pub hoodie: BTreeMap<String, String>,
+}
+
+/// Sends source tables to a lake table of another name.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Full match on `database.table`.
+    pub source_table: Regex,
+    /// `database.table` in the lake.
+    pub sink_table: String,
+}
+
+/// Keys and partitions of the lake tables.
+#[derive(Debug, Clone)]
+pub struct Transform {
+    /// Full match on `database.table`.
+    pub source_table: Regex,
+    /// Columns whose values make the partition path.
+    pub partition_keys: Vec<String>,
+    /// Columns that identify a row instead of the primary key.
+    pub primary_keys: Vec<String>,
+}
+
+/// A whole pipeline.
+#[derive(Debug, Clone)]
+pub struct PipelineConfig {
+    /// Names the checkpoint.
+    pub name: String,
+    /// What a change of columns does.
+    pub schema_change: SchemaChangeBehavior,
+    /// Ceiling of what the process holds, in bytes; default 512 MiB, at least 32 MiB.
+    pub memory_bytes: u64,
+    /// The server.
+    pub source: SourceConfig,
+    /// The lake.
+    pub sink: SinkConfig,
+    /// First match wins.
+    pub routes: Vec<Route>,
+    /// First match wins.
+    pub transforms: Vec<Transform>,
+}
+
+impl PipelineConfig {
+    /// `database.table` in the lake of a source table.
+    pub fn sink_table(&self, database: &str, table: &str) -> String {
+        let name = format!("{database}.{table}");
+        match self.routes.iter().find(|route| matches_whole(&route.source_table, &name)) {
+            Some(route) => route.sink_table.clone(),
+            None => name,
+        }
+    }
+
+    /// The transform of a source table, if one matches.
+    pub fn transform(&self, database: &str, table: &str) -> Option<&Transform> {
+        let name = format!("{database}.{table}");
+        self.transforms.iter().find(|transform| matches_whole(&transform.source_table, &name))
+    }
+}
+
+/// Whether `pattern` matches all of `text`, as table patterns of a pipeline file do.
+pub fn matches_whole(pattern: &Regex, text: &str) -> bool {
+    pattern.find_iter(text).any(|found| found.start() == 0 && found.end() == text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_patterns_match_whole_names() {
+        let pattern = Regex::new(r"shop\.(orders|items)").unwrap();
+        assert!(matches_whole(&pattern, "shop.orders"));
+        assert!(!matches_whole(&pattern, "shop.orders_old"));
+        assert!(!matches_whole(&pattern, "myshop.orders"));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+}
