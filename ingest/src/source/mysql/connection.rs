@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::handshake;
-use super::options::MySqlOptions;
+pub use super::options::{MySqlOptions, Secret, SslMode};
 use super::packet::PacketStream;
 use super::result_set::{ResultColumn, RowStream, TextRow};
 use super::server_error::{Phase, ServerError};
@@ -34,7 +34,7 @@ enum State {
 
 /// A logged-in connection. One statement runs at a time.
 #[derive(Debug)]
-pub struct Connection {
+pub struct MySqlConnection {
     stream: PacketStream,
     endpoint: String,
     server_version: String,
@@ -44,7 +44,7 @@ pub struct Connection {
     statement: Option<u32>,
 }
 
-impl Connection {
+impl MySqlConnection {
     /// Connects and logs in.
     ///
     /// # Errors
