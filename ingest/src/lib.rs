@@ -3,5 +3,6 @@
 pub mod config;
 mod error;
 pub mod schema;
+pub mod source;
 
 pub use error::{Error, ErrorKind, Result};
