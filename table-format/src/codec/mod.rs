@@ -2,3 +2,4 @@
 
 pub mod avro;
 pub mod object_container;
+pub mod properties;
