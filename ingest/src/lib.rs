@@ -2,6 +2,7 @@
 
 pub mod config;
 mod error;
+pub mod position;
 pub mod schema;
 pub mod source;
 
