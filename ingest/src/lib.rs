@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod config;
 mod error;
+pub mod position;
 pub mod schema;
 
 pub use error::{Error, ErrorKind, Result};
