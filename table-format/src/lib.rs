@@ -2,12 +2,19 @@
 //!
 //! Bottom up: a module uses only the ones above it in this list.
 
+mod error;
+
 pub mod config;
 pub mod env;
-mod error;
+
+pub mod codec;
+pub mod schema;
+
 pub mod file_group;
 pub mod record;
 pub mod storage;
 pub mod timeline;
+
+pub mod table;
 
 pub use error::{Error, ErrorKind, Result};
