@@ -64,7 +64,9 @@ fn read_schema<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str> {
                 }
                 CODEC_KEY if value != b"null" => {
                     let codec = String::from_utf8_lossy(value);
-                    return Err(Error::unsupported(format!("avro container file: codec `{codec}`")));
+                    return Err(Error::unsupported(format!(
+                        "avro container file: codec `{codec}`"
+                    )));
                 }
                 _ => {}
             }
@@ -111,12 +113,18 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    const RECORD: SingleRecord<'_> = SingleRecord { schema: "\"long\"", datum: &[0x54] };
+    const RECORD: SingleRecord<'_> = SingleRecord {
+        schema: "\"long\"",
+        datum: &[0x54],
+    };
 
     #[test]
     fn another_implementation_reads_what_is_written() {
         let bytes = encode_single(RECORD);
-        let values: Vec<_> = apache_avro::Reader::new(&bytes[..]).unwrap().map(Result::unwrap).collect();
+        let values: Vec<_> = apache_avro::Reader::new(&bytes[..])
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(values, [apache_avro::types::Value::Long(42)]);
         assert_eq!(decode_single(&bytes).unwrap(), RECORD);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::handshake;
-pub use super::options::{MySqlOptions, Secret, SslMode};
+pub use super::options::{MySqlOptions, SslMode};
 use super::packet::PacketStream;
 use super::result_set::{ResultColumn, RowStream, TextRow};
 use super::server_error::{Phase, ServerError};
@@ -22,6 +22,9 @@ const ERR: u8 = 0xff;
 /// Statements in messages are cut to this many characters.
 const SHOWN_SQL_MAX: usize = 300;
 
+/// Makes every session the same: UTF-8, UTC for TIMESTAMP, and a dialect without modes that change what a literal means.
+const SESSION: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION sql_mode = ''";
+
 /// Whether the server owes us something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -34,7 +37,7 @@ enum State {
 
 /// A logged-in connection. One statement runs at a time.
 #[derive(Debug)]
-pub struct MySqlConnection {
+pub struct Connection {
     stream: PacketStream,
     endpoint: String,
     server_version: String,
@@ -44,7 +47,7 @@ pub struct MySqlConnection {
     statement: Option<u32>,
 }
 
-impl MySqlConnection {
+impl Connection {
     /// Connects and logs in.
     ///
     /// # Errors
@@ -62,14 +65,35 @@ impl MySqlConnection {
                 ),
             )
         })??;
-        Ok(Self {
+        let mut connection = Self {
             stream,
             endpoint: options.endpoint(),
             server_version: greeting.version,
             connection_id: greeting.connection_id,
             state: State::Idle,
             statement: None,
-        })
+        };
+        connection.execute(SESSION).await?;
+        Ok(connection)
+    }
+
+    /// Connects for reading snapshot chunks: repeatable reads, and no limit on how long a chunk may take.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_snapshot(options: &MySqlOptions) -> Result<Self> {
+        let mut connection = Self::connect(options).await?;
+        connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        connection
+            .execute("SET SESSION net_write_timeout = 600, net_read_timeout = 600, wait_timeout = 86400")
+            .await?;
+        // The flavours disagree on the name (and unit) of the statement time limit; 0 is none on both.
+        for name in ["max_execution_time", "max_statement_time"] {
+            if !connection.query(&format!("SHOW VARIABLES LIKE '{name}'")).await?.is_empty() {
+                connection.execute(&format!("SET SESSION {name} = 0")).await?;
+            }
+        }
+        Ok(connection)
     }
 
     /// `host:port`, for messages.

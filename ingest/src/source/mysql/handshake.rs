@@ -319,11 +319,11 @@ impl Authentication<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::mysql::options::Secret;
+    use crate::config::Secret;
 
     #[test]
     fn reads_the_greeting_of_both_flavours() {
-        let options = MySqlOptions::new("db", "lake", Secret::default());
+        let options = MySqlOptions::new("db", "lake", Secret::new(""));
         let mut packet = vec![10];
         packet.extend_from_slice(b"11.4.5-MariaDB-log\0");
         packet.extend_from_slice(&7u32.to_le_bytes());
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn names_a_server_that_is_none() {
-        let options = MySqlOptions::new("db", "lake", Secret::default());
+        let options = MySqlOptions::new("db", "lake", Secret::new(""));
         let error = Greeting::parse(b"HTTP/1.1 400", &options).unwrap_err();
         assert!(error.to_string().contains("db:3306"), "{error}");
     }

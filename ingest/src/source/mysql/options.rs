@@ -1,39 +1,11 @@
 //! How to reach a server: address, account, TLS.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::{Secret, SourceConfig};
 use crate::{Error, Result};
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a password or key.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// Whether and how strictly the connection is encrypted; the five modes of MySQL's own clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,6 +75,20 @@ impl MySqlOptions {
         }
     }
 
+    /// The options of a pipeline's source.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown ssl-mode.
+    pub fn from_config(source: &SourceConfig) -> Result<Self> {
+        let (host, user) = (source.hostname.clone(), source.username.clone());
+        Ok(Self {
+            port: source.port,
+            ssl_mode: source.ssl_mode.parse()?,
+            ssl_ca: source.ssl_ca.as_ref().map(PathBuf::from),
+            ..Self::new(host, user, source.password.clone())
+        })
+    }
+
     /// `host:port`, as messages name the server.
     pub fn endpoint(&self) -> String {
         if self.host.contains(':') {
@@ -120,7 +106,7 @@ mod tests {
     #[test]
     fn never_prints_the_password() {
         let options = MySqlOptions::new("db", "lake", Secret::new("hunter2"));
-        assert!(!format!("{options:?} {}", options.password).contains("hunter2"));
+        assert!(!format!("{options:?}").contains("hunter2"));
     }
 
     #[test]

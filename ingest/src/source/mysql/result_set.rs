@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::connection::MySqlConnection;
+use super::connection::Connection;
 use super::wire::Cursor;
 use crate::{Error, ErrorKind, Result};
 
@@ -101,12 +101,12 @@ impl TextRow {
 /// Dropping it early is allowed: the connection reads the rest before its next statement.
 #[derive(Debug)]
 pub struct RowStream<'a> {
-    connection: &'a mut MySqlConnection,
+    connection: &'a mut Connection,
     columns: Arc<[ResultColumn]>,
 }
 
 impl<'a> RowStream<'a> {
-    pub(super) fn new(connection: &'a mut MySqlConnection, columns: Arc<[ResultColumn]>) -> Self {
+    pub(super) fn new(connection: &'a mut Connection, columns: Arc<[ResultColumn]>) -> Self {
         Self { connection, columns }
     }
 

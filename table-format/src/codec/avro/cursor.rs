@@ -94,7 +94,10 @@ impl<'a> Cursor<'a> {
     pub(crate) fn finish(&self) -> Result<()> {
         match self.left() {
             0 => Ok(()),
-            left => Err(DecodeError::TrailingBytes { offset: self.offset, left }),
+            left => Err(DecodeError::TrailingBytes {
+                offset: self.offset,
+                left,
+            }),
         }
     }
 
@@ -116,7 +119,11 @@ impl<'a> Cursor<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let offset = self.offset;
         let left = self.left();
-        let short = DecodeError::EndOfData { offset, needed: N as u64, left };
+        let short = DecodeError::EndOfData {
+            offset,
+            needed: N as u64,
+            left,
+        };
         self.take(N)?.try_into().map_err(|_| short)
     }
 
@@ -126,7 +133,11 @@ impl<'a> Cursor<'a> {
         for shift in (0..64).step_by(7) {
             let Some(&byte) = self.bytes.get(self.offset) else {
                 let left = self.bytes.len() - start;
-                return Err(DecodeError::EndOfData { offset: start, needed: left as u64 + 1, left });
+                return Err(DecodeError::EndOfData {
+                    offset: start,
+                    needed: left as u64 + 1,
+                    left,
+                });
             };
             self.offset += 1;
             if shift == 63 && byte > 1 {
@@ -143,7 +154,11 @@ impl<'a> Cursor<'a> {
     pub(crate) fn int(&mut self) -> Result<i32> {
         let offset = self.offset;
         let value = self.long()?;
-        let wide = DecodeError::OutOfRange { offset, value, expected: "an int of 32 bits" };
+        let wide = DecodeError::OutOfRange {
+            offset,
+            value,
+            expected: "an int of 32 bits",
+        };
         i32::try_from(value).map_err(|_| wide)
     }
 
@@ -154,7 +169,11 @@ impl<'a> Cursor<'a> {
             [1] => Ok(true),
             [other] => {
                 let value = i64::from(other);
-                Err(DecodeError::OutOfRange { offset, value, expected: "a boolean (0 or 1)" })
+                Err(DecodeError::OutOfRange {
+                    offset,
+                    value,
+                    expected: "a boolean (0 or 1)",
+                })
             }
         }
     }
@@ -171,10 +190,18 @@ impl<'a> Cursor<'a> {
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
         let offset = self.offset;
         let value = self.long()?;
-        let negative = DecodeError::OutOfRange { offset, value, expected: "a length" };
+        let negative = DecodeError::OutOfRange {
+            offset,
+            value,
+            expected: "a length",
+        };
         let length = u64::try_from(value).map_err(|_| negative)?;
         let left = self.left();
-        let long = DecodeError::EndOfData { offset, needed: length, left };
+        let long = DecodeError::EndOfData {
+            offset,
+            needed: length,
+            left,
+        };
         self.take(usize::try_from(length).map_err(|_| long)?)
     }
 
@@ -187,8 +214,14 @@ impl<'a> Cursor<'a> {
     pub(crate) fn branch(&mut self, branches: usize) -> Result<usize> {
         let offset = self.offset;
         let value = self.long()?;
-        let branch = usize::try_from(value).ok().filter(|branch| *branch < branches);
-        branch.ok_or(DecodeError::OutOfRange { offset, value, expected: "a branch of the union" })
+        let branch = usize::try_from(value)
+            .ok()
+            .filter(|branch| *branch < branches);
+        branch.ok_or(DecodeError::OutOfRange {
+            offset,
+            value,
+            expected: "a branch of the union",
+        })
     }
 
     /// The number of items in the next block of an array or map; 0 at its end. A negative count is followed by the
@@ -243,20 +276,35 @@ mod tests {
     #[test]
     fn numbers_beyond_64_bits_are_refused() {
         let ones = [0xff; 11];
-        assert_eq!(Cursor::new(&ones).long(), Err(DecodeError::LongNumber { offset: 0 }));
+        assert_eq!(
+            Cursor::new(&ones).long(),
+            Err(DecodeError::LongNumber { offset: 0 })
+        );
         let mut int = Vec::new();
         put_long(1 << 31, &mut int);
-        assert!(matches!(Cursor::new(&int).int(), Err(DecodeError::OutOfRange { .. })));
+        assert!(matches!(
+            Cursor::new(&int).int(),
+            Err(DecodeError::OutOfRange { .. })
+        ));
     }
 
     #[test]
     fn lengths_are_checked_before_anything_is_taken() {
         let mut bytes = Vec::new();
         put_long(i64::MAX, &mut bytes);
-        assert!(matches!(Cursor::new(&bytes).bytes(), Err(DecodeError::EndOfData { .. })));
+        assert!(matches!(
+            Cursor::new(&bytes).bytes(),
+            Err(DecodeError::EndOfData { .. })
+        ));
         bytes.clear();
         put_long(-1, &mut bytes);
-        assert!(matches!(Cursor::new(&bytes).bytes(), Err(DecodeError::OutOfRange { value: -1, .. })));
-        assert!(matches!(Cursor::new(&[]).double(), Err(DecodeError::EndOfData { .. })));
+        assert!(matches!(
+            Cursor::new(&bytes).bytes(),
+            Err(DecodeError::OutOfRange { value: -1, .. })
+        ));
+        assert!(matches!(
+            Cursor::new(&[]).double(),
+            Err(DecodeError::EndOfData { .. })
+        ));
     }
 }

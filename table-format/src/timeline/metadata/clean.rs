@@ -10,7 +10,7 @@ use super::payload::Payload;
 
 /// What a clean deleted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename = "HoodieCleanMetadata", rename_all = "camelCase")]
 pub struct CleanMetadata {
     /// Begin time of the clean.
     pub start_clean_time: String,
@@ -58,7 +58,11 @@ impl Payload for CleanMetadata {
 
 /// What a clean did in one partition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(
+    rename = "HoodieCleanPartitionMetadata",
+    rename_all = "camelCase",
+    default
+)]
 pub struct CleanPartitionMetadata {
     /// Partition path.
     pub partition_path: String,

@@ -10,7 +10,11 @@ use super::payload::Payload;
 
 /// What a replace commit is going to do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(
+    rename = "HoodieRequestedReplaceMetadata",
+    rename_all = "camelCase",
+    default
+)]
 pub struct RequestedReplaceMetadata {
     /// `CLUSTER`, `DELETE_PARTITION`, or null for an overwrite.
     pub operation_type: Option<String>,
@@ -28,7 +32,7 @@ impl Payload for RequestedReplaceMetadata {
 
 /// Which slices a clustering rewrites.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieClusteringPlan", rename_all = "camelCase", default)]
 pub struct ClusteringPlan {
     /// Groups of slices, each rewritten on its own.
     pub input_groups: Option<Vec<ClusteringGroup>>,
@@ -46,7 +50,7 @@ pub struct ClusteringPlan {
 
 /// Slices that are rewritten together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieClusteringGroup", rename_all = "camelCase", default)]
 pub struct ClusteringGroup {
     /// The slices.
     pub slices: Option<Vec<SliceInfo>>,
@@ -62,7 +66,7 @@ pub struct ClusteringGroup {
 
 /// A file slice in a plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieSliceInfo", rename_all = "camelCase", default)]
 pub struct SliceInfo {
     /// Full location of the base file.
     pub data_file_path: Option<String>,
@@ -80,7 +84,7 @@ pub struct SliceInfo {
 
 /// Which class executes a plan, in Hudi.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieClusteringStrategy", rename_all = "camelCase", default)]
 pub struct ClusteringStrategy {
     /// Java class.
     pub strategy_class_name: Option<String>,

@@ -18,7 +18,7 @@ const REPLACE_SCHEMA: &str = include_str!("avsc/HoodieReplaceCommitMetadata.avsc
 
 /// What a commit wrote; for a replace commit also what it put out of sight.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieCommitMetadata", rename_all = "camelCase", default)]
 pub struct CommitMetadata {
     /// The files written, by partition path.
     #[serde(deserialize_with = "null_as_default")]
@@ -39,7 +39,7 @@ pub struct CommitMetadata {
 
 /// The same with the sixth field, which a plain commit does not have.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename = "HoodieReplaceCommitMetadata", rename_all = "camelCase")]
 struct ReplaceCommitMetadata<'a> {
     partition_to_write_stats: &'a BTreeMap<String, Vec<WriteStat>>,
     compacted: Option<bool>,
@@ -54,7 +54,9 @@ impl Payload for CommitMetadata {
 
     fn encode_avro(&self) -> Result<Vec<u8>> {
         if !self.partition_to_replace_file_ids.is_empty() {
-            return Err(Error::internal("only a replace commit can replace file groups"));
+            return Err(Error::internal(
+                "only a replace commit can replace file groups",
+            ));
         }
         encode(Self::SCHEMA, self)
     }
@@ -63,7 +65,10 @@ impl Payload for CommitMetadata {
 impl CommitMetadata {
     /// An empty commit of this operation.
     pub fn new(operation: WriteOperation) -> Self {
-        let compacted = matches!(operation, WriteOperation::Compact | WriteOperation::LogCompact);
+        let compacted = matches!(
+            operation,
+            WriteOperation::Compact | WriteOperation::LogCompact
+        );
         Self {
             compacted: Some(compacted),
             operation_type: Some(operation.as_str().to_owned()),
@@ -90,7 +95,10 @@ impl CommitMetadata {
     /// Files a stat under its partition.
     pub fn add_stat(&mut self, stat: WriteStat) {
         let partition = stat.partition_path.clone().unwrap_or_default();
-        self.partition_to_write_stats.entry(partition).or_default().push(stat);
+        self.partition_to_write_stats
+            .entry(partition)
+            .or_default()
+            .push(stat);
     }
 
     /// All stats, partition by partition.
@@ -108,6 +116,9 @@ impl CommitMetadata {
 
     /// Avro JSON of the table's schema as of this commit, if it carries one.
     pub fn schema(&self) -> Option<&str> {
-        self.extra_metadata.get(SCHEMA_KEY).map(String::as_str).filter(|schema| !schema.is_empty())
+        self.extra_metadata
+            .get(SCHEMA_KEY)
+            .map(String::as_str)
+            .filter(|schema| !schema.is_empty())
     }
 }

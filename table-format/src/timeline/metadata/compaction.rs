@@ -11,7 +11,7 @@ use super::payload::Payload;
 
 /// Which slices a compaction merges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename = "HoodieCompactionPlan", rename_all = "camelCase")]
 pub struct CompactionPlan {
     /// One per file slice.
     #[serde(default)]
@@ -52,7 +52,11 @@ impl Payload for CompactionPlan {
 
 /// One file slice to merge.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(
+    rename = "HoodieCompactionOperation",
+    rename_all = "camelCase",
+    default
+)]
 pub struct CompactionOperation {
     /// Base instant of the slice.
     pub base_instant_time: Option<String>,
@@ -72,7 +76,7 @@ pub struct CompactionOperation {
 
 /// Which class executes a plan, in Hudi.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieCompactionStrategy", rename_all = "camelCase", default)]
 pub struct CompactionStrategy {
     /// Java class.
     pub compactor_class_name: Option<String>,

@@ -27,3 +27,6 @@ pub use rollback::{
 };
 pub use savepoint::{SavepointMetadata, SavepointPartitionMetadata};
 pub use write_stat::{NO_PREVIOUS_COMMIT, RuntimeStats, WriteStat};
+
+#[cfg(test)]
+mod tests;

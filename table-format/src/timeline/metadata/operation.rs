@@ -64,14 +64,20 @@ impl WriteOperation {
 
     /// The name in commit metadata.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(operation, _)| *operation == self).map_or("UNKNOWN", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(operation, _)| *operation == self)
+            .map_or("UNKNOWN", |(_, name)| name)
     }
 
     /// Whether the rows of the table are the same before and after, so that the commit's schema may be an old one.
     ///
     /// Java: WriteOperationType#canUpdateSchema.
     pub fn can_update_schema(self) -> bool {
-        !matches!(self, Self::Compact | Self::LogCompact | Self::Cluster | Self::Index)
+        !matches!(
+            self,
+            Self::Compact | Self::LogCompact | Self::Cluster | Self::Index
+        )
     }
 }
 
@@ -89,7 +95,9 @@ impl FromStr for WriteOperation {
         let plain = text.strip_suffix("_PREPPED").unwrap_or(text);
         let known = Self::ALL.iter().find(|(_, name)| *name == plain);
         known.map(|(operation, _)| *operation).ok_or_else(|| {
-            Error::unsupported(format!("`{text}` is not a write operation that this version knows"))
+            Error::unsupported(format!(
+                "`{text}` is not a write operation that this version knows"
+            ))
         })
     }
 }

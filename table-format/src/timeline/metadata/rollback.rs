@@ -10,7 +10,7 @@ use super::payload::{Payload, null_as_default};
 
 /// An instant in a payload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename = "HoodieInstantInfo", rename_all = "camelCase")]
 pub struct InstantInfo {
     /// Begin time.
     pub commit_time: String,
@@ -20,13 +20,17 @@ pub struct InstantInfo {
 
 /// Which files a rollback deletes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename = "HoodieRollbackPlan", rename_all = "camelCase")]
 pub struct RollbackPlan {
     /// The instant that is undone.
     #[serde(default)]
     pub instant_to_rollback: Option<InstantInfo>,
     /// What to delete.
-    #[serde(default, rename = "RollbackRequests", deserialize_with = "null_as_default")]
+    #[serde(
+        default,
+        rename = "RollbackRequests",
+        deserialize_with = "null_as_default"
+    )]
     pub rollback_requests: Vec<RollbackRequest>,
     /// Version of the record.
     #[serde(default)]
@@ -35,7 +39,11 @@ pub struct RollbackPlan {
 
 impl Default for RollbackPlan {
     fn default() -> Self {
-        Self { instant_to_rollback: None, rollback_requests: Vec::new(), version: Some(1) }
+        Self {
+            instant_to_rollback: None,
+            rollback_requests: Vec::new(),
+            version: Some(1),
+        }
     }
 }
 
@@ -45,7 +53,7 @@ impl Payload for RollbackPlan {
 
 /// Files of one file group that a rollback deletes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieRollbackRequest", rename_all = "camelCase", default)]
 pub struct RollbackRequest {
     /// Partition path.
     pub partition_path: String,
@@ -62,7 +70,7 @@ pub struct RollbackRequest {
 
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename = "HoodieRollbackMetadata", rename_all = "camelCase")]
 pub struct RollbackMetadata {
     /// Begin time of the rollback.
     pub start_rollback_time: String,
@@ -102,7 +110,11 @@ impl Payload for RollbackMetadata {
 
 /// What a rollback did in one partition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(
+    rename = "HoodieRollbackPartitionMetadata",
+    rename_all = "camelCase",
+    default
+)]
 pub struct RollbackPartitionMetadata {
     /// Partition path.
     pub partition_path: String,

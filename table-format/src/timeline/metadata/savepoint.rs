@@ -10,7 +10,7 @@ use super::payload::Payload;
 
 /// Which files a savepoint protects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename = "HoodieSavepointMetadata", rename_all = "camelCase")]
 pub struct SavepointMetadata {
     /// Who made it.
     pub savepointed_by: String,
@@ -43,7 +43,11 @@ impl Payload for SavepointMetadata {
 
 /// The files that a savepoint protects in one partition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(
+    rename = "HoodieSavepointPartitionMetadata",
+    rename_all = "camelCase",
+    default
+)]
 pub struct SavepointPartitionMetadata {
     /// Partition path.
     pub partition_path: String,

@@ -12,7 +12,7 @@ pub const NO_PREVIOUS_COMMIT: &str = "null";
 
 /// One file that a commit wrote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieWriteStat", rename_all = "camelCase", default)]
 pub struct WriteStat {
     /// Id of the file group.
     pub file_id: Option<String>,
@@ -80,7 +80,7 @@ pub struct WriteStat {
 
 /// How long a write took, in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename = "HoodieRuntimeStats", rename_all = "camelCase", default)]
 pub struct RuntimeStats {
     /// Reading what was there.
     pub total_scan_time: Option<i64>,
