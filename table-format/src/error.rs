@@ -41,7 +41,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `message` is lower case, without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), context: Vec::new(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            source: None,
+        }
     }
 
     /// Bytes that break the format; `path` is table-relative.
@@ -114,9 +119,8 @@ impl From<object_store::Error> for Error {
             | object_store::Error::Unauthenticated { .. }
             | object_store::Error::InvalidPath { .. }
             | object_store::Error::UnknownConfigurationKey { .. } => ErrorKind::Invalid,
-            object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => {
-                ErrorKind::Unsupported
-            }
+            object_store::Error::NotSupported { .. }
+            | object_store::Error::NotImplemented { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::Unavailable,
         };
         Self::new(kind, error.to_string()).with_source(error)

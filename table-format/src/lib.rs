@@ -2,9 +2,14 @@
 //!
 //! Bottom up: a module uses only the ones above it in this list.
 
+mod error;
+
 pub mod config;
 pub mod env;
-mod error;
+
+pub mod codec;
+pub mod schema;
+
 pub mod file_group;
 pub mod record;
 pub mod storage;

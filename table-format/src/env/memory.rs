@@ -56,14 +56,20 @@ impl MemoryBudget {
 
     /// Draws `bytes` if they fit under the ceiling.
     pub fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
-        let drawn = self.0.used_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-            let after = used.checked_add(bytes)?;
-            // A single holder may take more than the ceiling: it could never go on otherwise.
-            (after <= self.0.ceiling_bytes || used == 0).then_some(after)
-        });
+        let drawn = self
+            .0
+            .used_bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+                let after = used.checked_add(bytes)?;
+                // A single holder may take more than the ceiling: it could never go on otherwise.
+                (after <= self.0.ceiling_bytes || used == 0).then_some(after)
+            });
         let used = drawn.ok()?;
         self.0.peak_bytes.fetch_max(used + bytes, Ordering::Relaxed);
-        Some(Reservation { budget: self.clone(), bytes })
+        Some(Reservation {
+            budget: self.clone(),
+            bytes,
+        })
     }
 
     /// Waits until `bytes` fit under the ceiling.
@@ -81,7 +87,10 @@ impl MemoryBudget {
     pub fn book(&self, bytes: u64) -> Reservation {
         let used = self.0.used_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
         self.0.peak_bytes.fetch_max(used, Ordering::Relaxed);
-        Reservation { budget: self.clone(), bytes }
+        Reservation {
+            budget: self.clone(),
+            bytes,
+        }
     }
 
     fn release(&self, bytes: u64) {

@@ -35,7 +35,11 @@ pub struct Env {
 impl Env {
     /// The real clock and random ids under a ceiling of `memory` bytes.
     pub fn system(memory: MemoryBudget) -> Self {
-        Self { clock: Arc::new(SystemClock), ids: Arc::new(RandomIds), memory }
+        Self {
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            memory,
+        }
     }
 }
 
@@ -43,7 +47,10 @@ impl Env {
 struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -53,7 +60,10 @@ impl Clock for SystemClock {
 struct RandomIds;
 
 impl IdGenerator for RandomIds {
-    #[expect(clippy::disallowed_methods, reason = "the one place that draws random ids")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that draws random ids"
+    )]
     fn next_uuid(&self) -> String {
         uuid::Uuid::new_v4().to_string()
     }

@@ -30,5 +30,9 @@ impl FileSlice {
 
 /// Joins a partition path and a name; the partition path may be empty.
 pub fn join_path(partition_path: &str, name: &str) -> String {
-    if partition_path.is_empty() { name.to_owned() } else { format!("{partition_path}/{name}") }
+    if partition_path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{partition_path}/{name}")
+    }
 }

@@ -42,7 +42,11 @@ impl BaseFile {
 
 impl fmt::Display for BaseFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{}_{}.{}", self.file_id, self.write_token, self.instant, self.extension)
+        write!(
+            f,
+            "{}_{}_{}.{}",
+            self.file_id, self.write_token, self.instant, self.extension
+        )
     }
 }
 
@@ -94,7 +98,11 @@ impl fmt::Display for LogFile {
         if let Some(token) = &self.write_token {
             write!(f, "_{token}")?;
         }
-        if self.is_cdc { f.write_str(".cdc") } else { Ok(()) }
+        if self.is_cdc {
+            f.write_str(".cdc")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -106,7 +114,10 @@ mod tests {
     fn base_file_names_round_trip() {
         let name = "3e93c8a9-fda0-4e8a-91dc-b4ade7dab76d-0_1-27-53_20260307162557587.parquet";
         assert_eq!(BaseFile::parse(name, 1).unwrap().to_string(), name);
-        assert_eq!(BaseFile::parse(".3e93_1_20260307162557587.parquet", 1), None);
+        assert_eq!(
+            BaseFile::parse(".3e93_1_20260307162557587.parquet", 1),
+            None
+        );
         assert_eq!(BaseFile::parse("3e93_20260307162557587.parquet", 1), None);
     }
 
@@ -119,6 +130,9 @@ mod tests {
         ] {
             assert_eq!(LogFile::parse(name, 1).unwrap().to_string(), name);
         }
-        assert_eq!(LogFile::parse("d32ed018-0_20261121095546152.log.1", 1), None);
+        assert_eq!(
+            LogFile::parse("d32ed018-0_20261121095546152.log.1", 1),
+            None
+        );
     }
 }

@@ -1,6 +1,13 @@
 //! Records on their way into a table: keys, partitions and what happened to them.
 
+pub mod key_generator;
+pub mod partition_path;
+mod text;
+
 use arrow::array::RecordBatch;
+
+pub use key_generator::KeyGenerator;
+pub use partition_path::PartitionPathGenerator;
 
 /// What happened to a row, in the order of change streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

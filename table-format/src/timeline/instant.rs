@@ -33,7 +33,9 @@ impl FromStr for InstantTime {
         if digits && text.len() <= 32 {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Error::invalid(format!("`{text}` is not an instant time (digits, yyyyMMddHHmmssSSS)")))
+            Err(Error::invalid(format!(
+                "`{text}` is not an instant time (digits, yyyyMMddHHmmssSSS)"
+            )))
         }
     }
 }
@@ -82,7 +84,10 @@ impl Action {
 
     /// The name in file names.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(action, _)| *action == self).map_or("", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(action, _)| *action == self)
+            .map_or("", |(_, name)| name)
     }
 
     /// The action under which the completed instant is filed: a compaction completes as a commit.
@@ -105,7 +110,10 @@ impl Action {
 
     /// Whether a completed instant of this action may carry data files.
     pub fn is_write(self) -> bool {
-        matches!(self.comparable(), Self::Commit | Self::DeltaCommit | Self::ReplaceCommit)
+        matches!(
+            self.comparable(),
+            Self::Commit | Self::DeltaCommit | Self::ReplaceCommit
+        )
     }
 }
 
@@ -184,7 +192,12 @@ impl Instant {
         if completion.is_some() && state != State::Completed {
             return None;
         }
-        Some(Self { time, action, state, completion })
+        Some(Self {
+            time,
+            action,
+            state,
+            completion,
+        })
     }
 }
 
@@ -216,7 +229,13 @@ mod tests {
 
     #[test]
     fn foreign_names_are_ignored() {
-        for name in ["foo.commit", "hoodie.properties", "2026.commit.done", "1_2.commit.inflight", "1.x"] {
+        for name in [
+            "foo.commit",
+            "hoodie.properties",
+            "2026.commit.done",
+            "1_2.commit.inflight",
+            "1.x",
+        ] {
             assert_eq!(Instant::parse_file_name(name), None, "{name}");
         }
     }

@@ -1,0 +1,130 @@
+//! How far a table has come, as it rides in the extra metadata of its commits.
+//!
+//! Data and progress become visible in one atomic step: the completed instant. Nothing else is needed to resume. A small
+//! object per pipeline only spares tables that do not change from holding back the log; it may be lost at any time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use table_format::storage::Storage;
+use table_format::timeline::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::position::BinlogPosition;
+use crate::source::mysql::chunk::KeyRange;
+
+/// The key of the commit's extra metadata.
+pub const CHECKPOINT_KEY: &str = "lakebed.checkpoint";
+
+const VERSION: u32 = 1;
+
+/// What a lake table holds of its source table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableCheckpoint {
+    version: u32,
+    /// The pipeline that feeds the table.
+    pub pipeline: String,
+    /// `database.table` of the source.
+    pub source_table: String,
+    /// Every source transaction up to here is in the table. While the snapshot is not finished: where the log has to be
+    /// read from once it is.
+    pub position: BinlogPosition,
+    /// What the snapshot has left to read; `None` once it is finished.
+    pub snapshot: Option<SnapshotProgress>,
+}
+
+/// The part of a snapshot that is not in the table yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotProgress {
+    /// Key ranges not read yet; neighbours are merged.
+    pub remaining: Vec<KeyRange>,
+    /// Rows that earlier commits hold.
+    pub rows: u64,
+}
+
+impl TableCheckpoint {
+    /// A checkpoint of `pipeline` for `source_table`.
+    pub fn new(
+        pipeline: &str,
+        source_table: &str,
+        position: BinlogPosition,
+        snapshot: Option<SnapshotProgress>,
+    ) -> Self {
+        let (pipeline, source_table) = (pipeline.to_owned(), source_table.to_owned());
+        Self { version: VERSION, pipeline, source_table, position, snapshot }
+    }
+
+    /// The extra metadata of a commit that carries this checkpoint.
+    ///
+    /// # Errors
+    /// `Internal` if it cannot be written as JSON.
+    pub fn to_extra_metadata(&self) -> Result<BTreeMap<String, String>> {
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::internal(format!("checkpoint: {error}")).with_source(error))?;
+        Ok(BTreeMap::from([(CHECKPOINT_KEY.to_owned(), text)]))
+    }
+
+    /// Reads the checkpoint out of a commit's extra metadata.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is none or it cannot be read; `Unsupported` if a newer version wrote it.
+    pub fn from_extra_metadata(table: &str, extra: &BTreeMap<String, String>) -> Result<Self> {
+        let text = extra.get(CHECKPOINT_KEY).map_or("", String::as_str);
+        let parsed: Self = serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("{table}: checkpoint `{text}`: {error}"))
+        })?;
+        if parsed.version > VERSION {
+            return Err(Error::unsupported(format!(
+                "{table}: checkpoint version {} was written by a newer lakebed; update this one",
+                parsed.version
+            )));
+        }
+        Ok(parsed)
+    }
+}
+
+/// Up to where the log needs to be read no more, for tables that had no change since their last commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineCheckpoint {
+    /// All changes up to here are committed.
+    pub position: BinlogPosition,
+    /// Begin time of each lake table's newest commit of this pipeline when that was so. A table whose newest commit is
+    /// another one (a restore, another pipeline) is not covered.
+    pub tables: BTreeMap<String, String>,
+}
+
+impl PipelineCheckpoint {
+    fn path(pipeline: &str) -> String {
+        let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        format!(".lakebed/{}.json", pipeline.chars().map(safe).collect::<String>())
+    }
+
+    /// Reads the object of `pipeline` under the lake's root; `None` if it is lost or not readable.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store does not answer.
+    pub async fn load(lake: &Storage, pipeline: &str) -> Result<Option<Self>> {
+        match lake.read(&Self::path(pipeline)).await {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)
+                .inspect_err(|error| tracing::warn!(%error, "pipeline checkpoint is not readable"))
+                .ok()),
+            Err(error) if error.kind() == table_format::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replaces the object of `pipeline`.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store does not answer.
+    pub async fn store(&self, lake: &Storage, pipeline: &str) -> Result<()> {
+        let bytes = serde_json::to_vec(self)
+            .map_err(|error| Error::internal(format!("pipeline checkpoint: {error}")))?;
+        Ok(lake.overwrite(&Self::path(pipeline), bytes.into()).await?)
+    }
+
+    /// Whether it speaks of a table whose newest commit is `newest`.
+    pub fn covers(&self, lake_table: &str, newest: &Instant) -> bool {
+        self.tables.get(lake_table).is_some_and(|instant| instant == newest.time.as_str())
+    }
+}

@@ -1,0 +1,169 @@
+//! One lake table as the pipeline sees it: changes go in, a commit carries them together with the checkpoint.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use table_format::config::TableType;
+use table_format::env::Env;
+use table_format::record::WriteBatch;
+use table_format::storage::Storage;
+use table_format::table::{Table, TableSpec};
+use table_format::timeline::Instant;
+use table_format::timeline::metadata::WriteStat;
+use table_format::writer::{
+    BulkInsertWriter, TableWriter, Transaction, WriteOperation, WriterOptions,
+};
+
+use crate::checkpoint::{CHECKPOINT_KEY, TableCheckpoint};
+use crate::config::{PipelineConfig, SinkTableType};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::SourceTable;
+
+/// A lake table and the transaction under way in it.
+#[derive(Debug)]
+pub(crate) struct LakeTable {
+    name: String,
+    table: Table,
+    writer: TableWriter,
+    open: Option<Transaction>,
+}
+
+impl LakeTable {
+    /// Opens the lake table of `source`, creating it if it is not there, and rolls back what a dead writer of ours left.
+    pub(crate) async fn open_or_create(
+        config: &PipelineConfig,
+        source: &SourceTable,
+        env: &Env,
+        row_group_bytes: u64,
+    ) -> Result<Self> {
+        let name = config.sink_table(&source.database, &source.name);
+        let location = format!("{}/{}", config.sink.path.trim_end_matches('/'), name.replacen('.', "/", 1));
+        let storage = Storage::open(&location)?;
+        let table = match Table::open(storage.clone()).await {
+            Ok(table) => table,
+            Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
+                let spec = table_spec(config, source, &name)?;
+                Table::create(storage, env.clone(), spec).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let options = WriterOptions::from_properties(&config.sink.hoodie)?
+            .with_row_group_bytes(row_group_bytes);
+        let writer = table.writer(env.clone(), options).await.map_err(|error| error.context(name.clone()))?;
+        Ok(Self { name, table, writer, open: None })
+    }
+
+    /// `database.table` in the lake.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The newest checkpoint in the table's commits, and the commit that carries it.
+    pub(crate) async fn checkpoint(&self) -> Result<Option<(Instant, TableCheckpoint)>> {
+        match self.table.last_extra_metadata(CHECKPOINT_KEY).await? {
+            None => Ok(None),
+            Some((instant, extra)) => {
+                Ok(Some((instant, TableCheckpoint::from_extra_metadata(&self.name, &extra)?)))
+            }
+        }
+    }
+
+    /// Begins an instant.
+    pub(crate) async fn begin(&mut self, operation: WriteOperation) -> Result<()> {
+        self.open = Some(self.writer.begin(operation).await?);
+        Ok(())
+    }
+
+    /// Makes writers of new file groups in the open instant; each may work in a task of its own.
+    pub(crate) fn bulk_inserts(
+        &self,
+    ) -> Result<impl Fn() -> BulkInsertWriter + Send + use<>> {
+        let factory = self.transaction()?.bulk_insert_factory();
+        Ok(move || factory.bulk_insert())
+    }
+
+    /// Adds what bulk-insert writers have written to the open instant.
+    pub(crate) fn add(&mut self, stats: Vec<WriteStat>) -> Result<()> {
+        let name = self.name.clone();
+        self.open.as_mut().ok_or_else(|| no_instant(&name))?.add(stats);
+        Ok(())
+    }
+
+    /// Writes changes into the open instant, beginning one if there is none; a later change of a key wins.
+    pub(crate) async fn upsert(&mut self, batch: WriteBatch) -> Result<()> {
+        if self.open.is_none() {
+            self.begin(WriteOperation::Upsert).await?;
+        }
+        let name = self.name.clone();
+        let transaction = self.open.as_mut().ok_or_else(|| no_instant(&name))?;
+        Ok(transaction.upsert(batch).await.map_err(|error| error.context(name))?)
+    }
+
+    /// Whether an instant is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Completes the open instant: its data and `checkpoint` become visible together.
+    pub(crate) async fn commit(&mut self, checkpoint: &TableCheckpoint) -> Result<Instant> {
+        let transaction = self.open.take().ok_or_else(|| no_instant(&self.name))?;
+        let instant = transaction.commit(checkpoint.to_extra_metadata()?).await?;
+        tracing::info!(table = self.name, instant = %instant.time, position = %checkpoint.position, "committed");
+        Ok(instant)
+    }
+
+    /// Undoes the open instant, if there is one.
+    pub(crate) async fn abort(&mut self) -> Result<()> {
+        match self.open.take() {
+            Some(transaction) => Ok(transaction.abort().await?),
+            None => Ok(()),
+        }
+    }
+
+    fn transaction(&self) -> Result<&Transaction> {
+        self.open.as_ref().ok_or_else(|| no_instant(&self.name))
+    }
+}
+
+fn no_instant(table: &str) -> Error {
+    Error::internal(format!("{table}: no instant is open"))
+}
+
+fn table_spec(config: &PipelineConfig, source: &SourceTable, name: &str) -> Result<TableSpec> {
+    let (database, table) = name.split_once('.').unwrap_or(("", name));
+    let transform = config.transform(&source.database, &source.name);
+    let schema = source.arrow_schema()?;
+    let mut record_key = source.primary_key_names();
+    let mut partition_by = Vec::new();
+    if let Some(transform) = transform {
+        if !transform.primary_keys.is_empty() {
+            record_key.clone_from(&transform.primary_keys);
+        }
+        partition_by.clone_from(&transform.partition_keys);
+    }
+    for column in record_key.iter().chain(&partition_by) {
+        require_column(source, &schema, column)?;
+    }
+    Ok(TableSpec {
+        name: table.to_owned(),
+        database: database.to_owned(),
+        table_type: match config.sink.table_type {
+            SinkTableType::CopyOnWrite => TableType::CopyOnWrite,
+            SinkTableType::MergeOnRead => TableType::MergeOnRead,
+        },
+        schema: Arc::clone(&schema),
+        record_key,
+        partition_by,
+        ordering: Vec::new(),
+        merge_mode: None,
+        properties: config.sink.hoodie.clone(),
+    })
+}
+
+fn require_column(source: &SourceTable, schema: &SchemaRef, column: &str) -> Result<()> {
+    if schema.column_with_name(column).is_some() {
+        return Ok(());
+    }
+    let message = format!("{source} has no column `{column}`; correct `transform` in the pipeline file");
+    Err(Error::new(ErrorKind::Invalid, message))
+}

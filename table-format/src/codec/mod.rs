@@ -1,0 +1,3 @@
+//! Bytes to values and back: no IO, no async, no trust in what comes from outside.
+
+pub mod avro;

@@ -1,0 +1,235 @@
+//! Partition paths: the folder of a row, made from the partition columns.
+//!
+//! Java: KeyGenUtils#getRecordPartitionPath, PartitionPathEncodeUtils#escapePathName.
+
+use std::collections::HashMap;
+
+use arrow::array::{RecordBatch, StringArray};
+
+use crate::error::{Error, Result};
+use crate::record::key_generator::TextColumn;
+use crate::record::text::CellText;
+
+const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Makes the partition path of every row of a batch.
+#[derive(Debug, Clone)]
+pub struct PartitionPathGenerator {
+    fields: Vec<String>,
+    hive_style: bool,
+    url_encode: bool,
+}
+
+impl PartitionPathGenerator {
+    /// A generator over `fields`; none means a non-partitioned table, whose path is empty.
+    pub fn new(fields: &[String], hive_style: bool, url_encode: bool) -> Self {
+        Self {
+            fields: fields.to_vec(),
+            hive_style,
+            url_encode,
+        }
+    }
+
+    /// Whether the table has partitions.
+    pub fn is_partitioned(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    /// The partition paths of all rows.
+    ///
+    /// # Errors
+    /// `Invalid` when a partition column is missing or a value would leave its folder; `Unsupported` for a type that
+    /// cannot be a partition.
+    pub fn paths(&self, batch: &RecordBatch) -> Result<StringArray> {
+        let columns = self
+            .fields
+            .iter()
+            .map(|name| {
+                let column = batch.column_by_name(name).ok_or_else(|| {
+                    Error::invalid(format!("partition column `{name}` is not in the batch"))
+                })?;
+                CellText::try_new(name, column)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut paths = TextColumn::with_capacity(batch.num_rows(), 16 * columns.len());
+        let mut value = String::new();
+        for row in 0..batch.num_rows() {
+            for (level, (field, column)) in self.fields.iter().zip(&columns).enumerate() {
+                value.clear();
+                if !column.is_null(row) {
+                    column.append(row, &mut value);
+                }
+                if level > 0 {
+                    paths.text.push('/');
+                }
+                self.append_segment(field, &value, &mut paths.text)?;
+            }
+            paths.end_row()?;
+        }
+        paths.finish()
+    }
+
+    /// The rows of `batch` by partition path, in the order of their first appearance.
+    ///
+    /// # Errors
+    /// As [`PartitionPathGenerator::paths`].
+    pub fn group(&self, batch: &RecordBatch) -> Result<Vec<(String, Vec<u32>)>> {
+        let rows = u32::try_from(batch.num_rows()).map_err(|_| {
+            Error::invalid("a batch holds at most 2^32 rows; write smaller batches")
+        })?;
+        if !self.is_partitioned() {
+            return Ok(vec![(String::new(), (0..rows).collect())]);
+        }
+        let paths = self.paths(batch)?;
+        let mut groups: Vec<(String, Vec<u32>)> = Vec::new();
+        let mut by_path: HashMap<&str, usize> = HashMap::new();
+        for (row, path) in (0..rows).zip(paths.iter().flatten()) {
+            let group = *by_path.entry(path).or_insert_with(|| {
+                groups.push((path.to_owned(), Vec::new()));
+                groups.len() - 1
+            });
+            groups[group].1.push(row);
+        }
+        Ok(groups)
+    }
+
+    fn append_segment(&self, field: &str, value: &str, out: &mut String) -> Result<()> {
+        let value = if value.is_empty() {
+            DEFAULT_PARTITION
+        } else {
+            value
+        };
+        if value.split('/').any(|part| matches!(part, "." | "..")) {
+            return Err(Error::invalid(format!(
+                "value `{value}` of partition column `{field}` would leave its folder; \
+                 set hoodie.datasource.write.partitionpath.urlencode=true or choose another column"
+            )));
+        }
+        if self.hive_style {
+            out.push_str(field);
+            out.push('=');
+        }
+        if self.url_encode {
+            append_escaped(value, out)
+        } else {
+            out.push_str(value)
+        }
+        Ok(())
+    }
+}
+
+/// Java: PartitionPathEncodeUtils#escapePathName.
+fn append_escaped(value: &str, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for symbol in value.chars() {
+        let is_escaped = symbol <= '\u{1f}'
+            || matches!(
+                symbol,
+                '\u{7f}'
+                    | '"'
+                    | '#'
+                    | '%'
+                    | '\''
+                    | '*'
+                    | '/'
+                    | ':'
+                    | '='
+                    | '?'
+                    | '\\'
+                    | '{'
+                    | '['
+                    | ']'
+                    | '^'
+            );
+        if is_escaped {
+            let code = symbol as usize;
+            out.push('%');
+            out.push(char::from(DIGITS[code >> 4]));
+            out.push(char::from(DIGITS[code & 15]));
+        } else {
+            out.push(symbol);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Date32Array};
+
+    use super::*;
+
+    fn batch() -> RecordBatch {
+        let columns: Vec<(&str, ArrayRef, bool)> = vec![
+            (
+                "p",
+                Arc::new(StringArray::from(vec![
+                    Some("a b/r?%é"),
+                    None,
+                    Some(""),
+                    Some("x"),
+                ])),
+                true,
+            ),
+            (
+                "d",
+                Arc::new(Date32Array::from(vec![19_782, 0, 0, 0])),
+                true,
+            ),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    }
+
+    fn paths(fields: &[&str], hive_style: bool, url_encode: bool) -> Vec<String> {
+        let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+        let generator = PartitionPathGenerator::new(&fields, hive_style, url_encode);
+        generator
+            .paths(&batch())
+            .unwrap()
+            .iter()
+            .map(|path| path.unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn values_become_folders() {
+        let default = "__HIVE_DEFAULT_PARTITION__";
+        assert_eq!(
+            paths(&["p"], false, false),
+            ["a b/r?%é", default, default, "x"]
+        );
+        assert_eq!(paths(&["p"], false, true)[0], "a b%2Fr%3F%25é");
+        assert_eq!(
+            paths(&["d", "p"], true, true)[0],
+            "d=2024-02-29/p=a b%2Fr%3F%25é"
+        );
+        assert_eq!(paths(&["p"], true, false)[1], format!("p={default}"));
+    }
+
+    #[test]
+    fn rows_are_grouped_by_path() {
+        let generator = PartitionPathGenerator::new(&["d".to_owned()], false, false);
+        let groups = generator.group(&batch()).unwrap();
+        assert_eq!(groups[0], ("2024-02-29".to_owned(), vec![0]));
+        assert_eq!(groups[1], ("1970-01-01".to_owned(), vec![1, 2, 3]));
+        let whole = PartitionPathGenerator::new(&[], true, false)
+            .group(&batch())
+            .unwrap();
+        assert_eq!(whole, [(String::new(), vec![0, 1, 2, 3])]);
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_folder() {
+        let batch = RecordBatch::try_from_iter([(
+            "p",
+            Arc::new(StringArray::from(vec!["../other"])) as ArrayRef,
+        )])
+        .unwrap();
+        assert!(
+            PartitionPathGenerator::new(&["p".to_owned()], false, false)
+                .paths(&batch)
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! Table schemas: Arrow to Avro and back, the meta columns, and how rows of an older schema are read.
+
+pub mod avro;
+pub mod meta;
