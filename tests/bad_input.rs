@@ -16,11 +16,18 @@ fn assert_refused(pipeline: &Pipeline, words: &[&str]) {
     let check = lakebed(&["check", pipeline.file().to_str().unwrap()]).expect_code(REFUSED);
     let run = run(pipeline).expect_code(REFUSED);
     for word in words {
-        assert!(run.stderr.contains(word), "`run` does not say `{word}`: {}", run.stderr);
+        assert!(
+            run.stderr.contains(word),
+            "`run` does not say `{word}`: {}",
+            run.stderr
+        );
         let said = format!("{}{}", check.stdout, check.stderr);
         assert!(said.contains(word), "`check` does not say `{word}`: {said}");
     }
-    assert!(!pipeline.lake().join("shop").exists(), "a refused run wrote to the lake");
+    assert!(
+        !pipeline.lake().join("shop").exists(),
+        "a refused run wrote to the lake"
+    );
 }
 
 #[rstest]
@@ -29,7 +36,12 @@ fn assert_refused(pipeline: &Pipeline, words: &[&str]) {
 #[case::bad_choice("sink", "table.type", "avro", "one of cow, mor")]
 #[case::bad_size("pipeline", "memory", "lots", "512MiB")]
 #[case::bad_regex("source", "tables", "'shop\\.((orders'", "regular expression")]
-#[case::missing_variable("source", "password", "${NO_SUCH_VARIABLE_HERE}", "NO_SUCH_VARIABLE_HERE")]
+#[case::missing_variable(
+    "source",
+    "password",
+    "${NO_SUCH_VARIABLE_HERE}",
+    "NO_SUCH_VARIABLE_HERE"
+)]
 fn a_wrong_pipeline_file_names_line_key_and_remedy(
     #[case] block: &'static str,
     #[case] key: &'static str,
@@ -39,7 +51,11 @@ fn a_wrong_pipeline_file_names_line_key_and_remedy(
     let pipeline = Pipeline::unreachable().with(block, key, value);
     let finished = run(&pipeline).expect_code(REFUSED);
     for word in ["pipeline.yaml:", key, remedy] {
-        assert!(finished.stderr.contains(word), "no `{word}` in: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(word),
+            "no `{word}` in: {}",
+            finished.stderr
+        );
     }
 }
 
@@ -47,13 +63,21 @@ fn a_wrong_pipeline_file_names_line_key_and_remedy(
 fn a_missing_key_is_named() {
     let pipeline = Pipeline::unreachable().with("source", "hostname", "");
     let finished = run(&pipeline).expect_code(REFUSED);
-    assert!(finished.stderr.contains("`source.hostname` is required"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("`source.hostname` is required"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
 fn a_pipeline_file_that_is_not_there_is_a_refused_configuration() {
     let finished = lakebed(&["run", "no/such/pipeline.yaml"]).expect_code(REFUSED);
-    assert!(finished.stderr.contains("no/such/pipeline.yaml"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("no/such/pipeline.yaml"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -61,17 +85,29 @@ fn an_unreachable_server_is_named_with_its_address() {
     let pipeline = Pipeline::unreachable();
     let finished = run(&pipeline);
     assert!(!finished.status.success());
-    assert!(finished.stderr.contains("127.0.0.1:1"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("127.0.0.1:1"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
 fn a_wrong_password_is_told_and_never_printed() {
     let database = Database::mariadb();
     Shop::open(&database, 10);
-    let pipeline = Pipeline::new(&database, "mor", r"shop\.stock").with("source", "password", "sesame-9");
+    let pipeline =
+        Pipeline::new(&database, "mor", r"shop\.stock").with("source", "password", "sesame-9");
     let finished = run(&pipeline).expect_code(REFUSED);
-    assert!(finished.stderr.contains("lakebed"), "the user is not named: {}", finished.stderr);
-    assert!(!finished.stderr.contains("sesame-9"), "the password is shown");
+    assert!(
+        finished.stderr.contains("lakebed"),
+        "the user is not named: {}",
+        finished.stderr
+    );
+    assert!(
+        !finished.stderr.contains("sesame-9"),
+        "the password is shown"
+    );
 }
 
 #[rstest]
@@ -96,7 +132,8 @@ fn missing_rights_come_with_the_grant_that_gives_them() {
 #[test]
 fn a_table_without_a_key_is_named_with_a_remedy() {
     let database = Database::mariadb();
-    database.sql("CREATE TABLE shop.keyless (a INT, b INT); INSERT INTO shop.keyless VALUES (1, 1)");
+    database
+        .sql("CREATE TABLE shop.keyless (a INT, b INT); INSERT INTO shop.keyless VALUES (1, 1)");
     let pipeline = Pipeline::new(&database, "mor", r"shop\.keyless");
     assert_refused(&pipeline, &["shop.keyless", "primary key"]);
 }
@@ -105,7 +142,10 @@ fn a_table_without_a_key_is_named_with_a_remedy() {
 fn a_pattern_that_no_table_matches_is_refused() {
     let database = Database::mariadb();
     Shop::open(&database, 10);
-    assert_refused(&Pipeline::new(&database, "mor", r"shop\.nothing"), &["nothing"]);
+    assert_refused(
+        &Pipeline::new(&database, "mor", r"shop\.nothing"),
+        &["nothing"],
+    );
 }
 
 #[test]
@@ -140,9 +180,16 @@ fn a_directory_that_is_no_table_is_not_read_and_not_written() {
     assert!(read.stderr.contains("table"), "{}", read.stderr);
 
     let written = run(&pipeline);
-    assert!(!written.status.success(), "a directory with foreign files became a table");
+    assert!(
+        !written.status.success(),
+        "a directory with foreign files became a table"
+    );
     assert!(written.stderr.contains("stock"), "{}", written.stderr);
-    assert_eq!(std::fs::read_dir(&table).unwrap().count(), 1, "files were added");
+    assert_eq!(
+        std::fs::read_dir(&table).unwrap().count(),
+        1,
+        "files were added"
+    );
 }
 
 #[test]
@@ -155,7 +202,11 @@ fn a_purged_log_is_told_with_the_oldest_file_left() {
     let finished = run(&pipeline);
     assert!(!finished.status.success());
     for word in ["binlog.000001", "binlog.000003", "purged"] {
-        assert!(finished.stderr.contains(word), "no `{word}` in: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(word),
+            "no `{word}` in: {}",
+            finished.stderr
+        );
     }
 }
 

@@ -50,14 +50,24 @@ fn a_killed_snapshot_reads_finished_chunks_no_second_time() {
         orders.join(".hoodie/timeline").exists() && !completion_times(&orders).is_empty()
     });
     daemon.kill();
-    let before = query_rows(&orders, "SELECT count(*) AS n FROM t")[0]["n"].as_i64().unwrap();
+    let before = query_rows(&orders, "SELECT count(*) AS n FROM t")[0]["n"]
+        .as_i64()
+        .unwrap();
     let first = completion_times(&orders);
     run_until_current(&pipeline);
     let later = first.last().unwrap();
     let sql = "SELECT count(*) AS n FROM t WHERE _hoodie_commit_time <= '";
-    let kept = query_rows(&orders, &format!("{sql}{later}'"))[0]["n"].as_i64().unwrap();
-    assert_eq!(kept, before, "rows committed before the kill were written again");
-    assert_eq!(source_rows(&database, "shop.orders"), lake_rows(&database, "shop.orders", &orders));
+    let kept = query_rows(&orders, &format!("{sql}{later}'"))[0]["n"]
+        .as_i64()
+        .unwrap();
+    assert_eq!(
+        kept, before,
+        "rows committed before the kill were written again"
+    );
+    assert_eq!(
+        source_rows(&database, "shop.orders"),
+        lake_rows(&database, "shop.orders", &orders)
+    );
 }
 
 #[test]
@@ -74,7 +84,11 @@ fn sigterm_commits_what_was_read_and_exits_with_success() {
     daemon.wait_until("the stream", || shop.is_followed());
     pause(Duration::from_secs(2));
     daemon.stop();
-    assert_eq!(completion_times(&stock).len(), commits + 1, "the batch was not committed once");
+    assert_eq!(
+        completion_times(&stock).len(),
+        commits + 1,
+        "the batch was not committed once"
+    );
     assert_shop_is_equal(&database, &pipeline);
 }
 

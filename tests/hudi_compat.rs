@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::round_trip::assert_shop_is_equal;
 use crate::support::{
-    Database, Flavour, Kinds, Pipeline, Shop, Spark, assert_same_rows, completion_times, duckdb_rows,
-    hudi_rs_rows, lake_rows, pause, query, query_rows, rows_of_reader, run_until_current, source_rows,
+    Database, Flavour, Kinds, Pipeline, Shop, Spark, assert_same_rows, completion_times,
+    duckdb_rows, hudi_rs_rows, lake_rows, pause, query, query_rows, rows_of_reader,
+    run_until_current, source_rows,
 };
 
 const ALL_TABLES: &str = r"shop\.(orders|lines|stock|accounts)";
@@ -42,9 +43,17 @@ fn hudi_rs_and_duckdb_read_the_same_rows_of_copy_on_write_tables() {
         for table in Shop::TABLES {
             let lake = pipeline.table(table);
             let theirs = rows_of_reader(&database, table, &hudi_rs_rows(&lake));
-            assert_same_rows(&format!("{table} by hudi-rs"), &database_rows(table), &theirs);
+            assert_same_rows(
+                &format!("{table} by hudi-rs"),
+                &database_rows(table),
+                &theirs,
+            );
             let theirs = rows_of_reader(&database, table, &duckdb_rows(&lake));
-            assert_same_rows(&format!("{table} by DuckDB"), &database_rows(table), &theirs);
+            assert_same_rows(
+                &format!("{table} by DuckDB"),
+                &database_rows(table),
+                &theirs,
+            );
         }
     }
 }
@@ -77,7 +86,11 @@ fn spark_accepts(table_type: &str, blocks: &str) {
             let ours = query(&lake, &["--since", &window[0], "--until", &window[1]]);
             let ours = rows_of_reader(&database, table, &ours);
             let theirs = rows_of_reader(&database, table, &theirs);
-            assert_same_rows(&format!("{table} {window:?}: ours, Spark's"), &ours, &theirs);
+            assert_same_rows(
+                &format!("{table} {window:?}: ours, Spark's"),
+                &ours,
+                &theirs,
+            );
         }
     }
 }
@@ -143,7 +156,11 @@ fn spark_upserts_into_our_table_and_we_go_on() {
     );
     run_until_current(&pipeline);
     let source = source_rows(&database, "shop.stock");
-    assert_same_rows("shop.stock", &source, &lake_rows(&database, "shop.stock", &lake));
+    assert_same_rows(
+        "shop.stock",
+        &source,
+        &lake_rows(&database, "shop.stock", &lake),
+    );
     let mut spark = Spark::shared();
     spark.judge(&lake, false);
     let theirs = rows_of_reader(&database, "shop.stock", &spark.snapshot(&lake));

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::support::{
-    Daemon, Database, Kinds, Pipeline, Rows, Shop, assert_same_rows, completion_times, pause, query,
-    rows_of_reader, run_until_current, source_rows,
+    Daemon, Database, Kinds, Pipeline, Rows, Shop, assert_same_rows, completion_times, pause,
+    query, rows_of_reader, run_until_current, source_rows,
 };
 
 /// Replays every window between two neighbouring commits; the key is the `id`.
@@ -44,7 +44,10 @@ fn windows_give_the_table(table_type: &str) {
     let pipeline = changed_shop(&database, table_type, Kinds::Upserts);
     for table in ["shop.orders", "shop.accounts"] {
         let lake = pipeline.table(table);
-        assert!(completion_times(&lake).len() > 3, "{table} has too few commits to replay");
+        assert!(
+            completion_times(&lake).len() > 3,
+            "{table} has too few commits to replay"
+        );
         let replayed: Vec<String> = replay(&lake).into_values().collect();
         let replayed: Rows = rows_of_reader(&database, table, &replayed);
         assert_same_rows(table, &source_rows(&database, table), &replayed);
@@ -71,8 +74,15 @@ fn rows_deleted_since_are_the_only_ones_that_a_replay_has_too_many() {
         .lines()
         .map(|id| id.parse().unwrap())
         .collect();
-    let kept: Vec<String> =
-        present.iter().map(|id| replayed.get(id).unwrap_or_else(|| panic!("no window shows order {id}")).clone()).collect();
+    let kept: Vec<String> = present
+        .iter()
+        .map(|id| {
+            replayed
+                .get(id)
+                .unwrap_or_else(|| panic!("no window shows order {id}"))
+                .clone()
+        })
+        .collect();
     let kept = rows_of_reader(&database, "shop.orders", &kept);
     assert_same_rows("orders", &source_rows(&database, "shop.orders"), &kept);
 }

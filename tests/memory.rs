@@ -16,11 +16,17 @@ const PAYLOAD_BYTES: u64 = 1024;
 
 fn ceiling_holds(ceiling_mib: u64, table_type: &str) {
     let rows_of = |times: u64| ceiling_mib * times * 1024 * 1024 / PAYLOAD_BYTES;
-    let flags = ["--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M"];
+    let flags = [
+        "--innodb-buffer-pool-size=256M",
+        "--innodb-log-file-size=256M",
+    ];
     let database = Database::start(Flavour::MariaDb, &flags);
-    let payload = "CONCAT(SHA2(seq, 512), SHA2(seq + 1, 512), SHA2(seq + 2, 512), SHA2(seq + 3, 512))";
+    let payload =
+        "CONCAT(SHA2(seq, 512), SHA2(seq + 1, 512), SHA2(seq + 2, 512), SHA2(seq + 3, 512))";
     let fill = |first: u64, last: u64| {
-        format!("INSERT INTO shop.big SELECT seq, seq % 1000, CONCAT({payload}, {payload}) FROM seq_{first}_to_{last};")
+        format!(
+            "INSERT INTO shop.big SELECT seq, seq % 1000, CONCAT({payload}, {payload}) FROM seq_{first}_to_{last};"
+        )
     };
     let loaded = rows_of(10);
     database.sql("CREATE TABLE shop.big (id BIGINT PRIMARY KEY, v INT, payload VARCHAR(2000) CHARACTER SET ascii)");
@@ -34,8 +40,14 @@ fn ceiling_holds(ceiling_mib: u64, table_type: &str) {
     let measured = |what: &str| {
         let peak = run_until_current(&pipeline).peak_rss_kib;
         assert!(peak > 0, "no memory reading");
-        println!("{table_type}, {what}: peak {} MiB at a ceiling of {ceiling_mib} MiB", peak / 1024);
-        assert!(peak <= limit_kib, "{what}: peak {peak} KiB, allowed {limit_kib} KiB");
+        println!(
+            "{table_type}, {what}: peak {} MiB at a ceiling of {ceiling_mib} MiB",
+            peak / 1024
+        );
+        assert!(
+            peak <= limit_kib,
+            "{what}: peak {peak} KiB, allowed {limit_kib} KiB"
+        );
     };
     measured("a table of ten times the ceiling");
     assert_same_contents(&database, &pipeline.table("shop.big"));
@@ -55,7 +67,11 @@ fn assert_same_contents(database: &Database, lake: &Path) {
     let sums = "count(*) AS n, count(DISTINCT id) AS ids, sum(id) AS ids_sum, sum(v) AS v_sum, sum(char_length(payload)) AS length";
     let ours = &query_rows(lake, &format!("SELECT {sums} FROM t"))[0];
     let theirs = database.sql(&format!("SELECT {sums} FROM shop.big"));
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     let ours: Vec<String> = ours.as_object().unwrap().values().map(text).collect();
     assert_eq!(ours.join("\t"), theirs.trim());
     let sampled = query_rows(lake, "SELECT id, v, payload FROM t WHERE id % 1000 = 0");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Daemon, Database, Kinds, Pipeline, Shop, assert_same_rows, lake_rows, pause, query_rows,
-    Writer, run_until_current, source_rows,
+    Daemon, Database, Kinds, Pipeline, Shop, Writer, assert_same_rows, lake_rows, pause,
+    query_rows, run_until_current, source_rows,
 };
 
 const ALL_TABLES: &str = r"shop\.(orders|lines|stock|accounts)";
@@ -25,7 +25,10 @@ fn survives_live_writers(table_type: &str) {
     let writers = [shop.writer(1, Kinds::All), shop.writer(2, Kinds::All)];
     let mut daemon = Daemon::start(&pipeline);
     daemon.wait_until("the first commit of orders", || {
-        pipeline.table("shop.orders").join(".hoodie/hoodie.properties").exists()
+        pipeline
+            .table("shop.orders")
+            .join(".hoodie/hoodie.properties")
+            .exists()
     });
     pause(Duration::from_secs(6));
     let changes: u64 = writers.map(Writer::stop).iter().sum();
@@ -56,7 +59,9 @@ fn a_running_daemon_brings_changes_without_being_stopped() {
         orders.join(".hoodie/hoodie.properties").exists()
             && query_rows(&orders, "SELECT count(*) AS n FROM t")[0]["n"] == 500
     });
-    database.sql("DELETE FROM shop.orders WHERE id <= 100; UPDATE shop.orders SET id = 9000 WHERE id = 500;");
+    database.sql(
+        "DELETE FROM shop.orders WHERE id <= 100; UPDATE shop.orders SET id = 9000 WHERE id = 500;",
+    );
     daemon.wait_until("the changes", || {
         let row = &query_rows(&orders, "SELECT count(*) AS n, max(id) AS top FROM t")[0];
         row["n"] == 400 && row["top"] == 9000
@@ -91,9 +96,16 @@ fn a_source_transaction_becomes_visible_as_a_whole() {
     let mut daemon = Daemon::start(&pipeline);
     let accounts = pipeline.table("shop.accounts");
     for _ in 0..10 {
-        let row = &query_rows(&accounts, "SELECT count(*) AS n, sum(balance) AS total FROM t")[0];
+        let row = &query_rows(
+            &accounts,
+            "SELECT count(*) AS n, sum(balance) AS total FROM t",
+        )[0];
         assert_eq!(row["n"], Shop::ACCOUNTS);
-        assert_eq!(row["total"], Shop::ACCOUNTS * Shop::BALANCE, "half a transfer is visible");
+        assert_eq!(
+            row["total"],
+            Shop::ACCOUNTS * Shop::BALANCE,
+            "half a transfer is visible"
+        );
         pause(Duration::from_millis(200));
     }
     writer.stop();
@@ -120,7 +132,11 @@ fn partitioned_tables_move_rows_between_partitions() {
         let partitions = query_rows(&lake, "SELECT DISTINCT status FROM t");
         assert!(partitions.len() >= 3, "rows are in {partitions:?} only");
         let source = source_rows(&database, "shop.orders");
-        assert_same_rows(table_type, &source, &lake_rows(&database, "shop.orders", &lake));
+        assert_same_rows(
+            table_type,
+            &source,
+            &lake_rows(&database, "shop.orders", &lake),
+        );
     }
 }
 
@@ -132,8 +148,10 @@ fn a_restarted_server_is_followed_on() {
     run_until_current(&pipeline);
     database.sql("UPDATE shop.orders SET status = 'before' WHERE id < 50");
     database.restart();
-    database.sql("UPDATE shop.orders SET status = 'after' WHERE id BETWEEN 40 AND 90; FLUSH BINARY LOGS;
-                  DELETE FROM shop.stock WHERE sku = 'S1'");
+    database.sql(
+        "UPDATE shop.orders SET status = 'after' WHERE id BETWEEN 40 AND 90; FLUSH BINARY LOGS;
+                  DELETE FROM shop.stock WHERE sku = 'S1'",
+    );
     run_until_current(&pipeline);
     assert_shop_is_equal(&database, &pipeline);
 }

@@ -9,7 +9,11 @@ use crate::support::{
 /// Loads `tables.sql` before the snapshot and `changes.sql`, which writes the same values under ids greater by 100, after it.
 fn snapshot_and_log_agree(database: &Database, table_type: &str, tables: &[&str], sql: [&str; 2]) {
     database.sql(sql[0]);
-    let pipeline = Pipeline::new(database, table_type, &format!(r"shop\.({})", tables.join("|")));
+    let pipeline = Pipeline::new(
+        database,
+        table_type,
+        &format!(r"shop\.({})", tables.join("|")),
+    );
     run_until_current(&pipeline);
     let compare = |when: &str| {
         for table in tables.iter().map(|table| format!("shop.{table}")) {
@@ -24,8 +28,10 @@ fn snapshot_and_log_agree(database: &Database, table_type: &str, tables: &[&str]
     compare("changes");
     for table in tables {
         let rows = query(&pipeline.table(&format!("shop.{table}")), &[]);
-        let rows: Vec<Map<String, Value>> =
-            rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
+        let rows: Vec<Map<String, Value>> = rows
+            .iter()
+            .map(|row| serde_json::from_str(row).unwrap())
+            .collect();
         assert_pairs_are_equal(table, &rows);
     }
 }
@@ -36,29 +42,46 @@ fn assert_pairs_are_equal(table: &str, rows: &[Map<String, Value>]) {
     let from_snapshot: Vec<_> = rows.iter().filter(|row| id(row) < 100).collect();
     assert_eq!(rows.len(), from_snapshot.len() * 2, "{table}");
     for snapshot in from_snapshot {
-        let log = rows.iter().find(|row| id(row) == id(snapshot) + 100).unwrap();
+        let log = rows
+            .iter()
+            .find(|row| id(row) == id(snapshot) + 100)
+            .unwrap();
         for (name, value) in snapshot.iter().filter(|(name, _)| *name != "id") {
-            assert_eq!(value, &log[name], "{table}.{name} of row {}: snapshot, log", id(snapshot));
+            assert_eq!(
+                value,
+                &log[name],
+                "{table}.{name} of row {}: snapshot, log",
+                id(snapshot)
+            );
         }
     }
 }
 
 #[test]
 fn every_type_of_mariadb_is_the_same_by_snapshot_and_log_in_copy_on_write_tables() {
-    let sql = [include_str!("sql/types_mariadb.sql"), include_str!("sql/types_mariadb_changes.sql")];
+    let sql = [
+        include_str!("sql/types_mariadb.sql"),
+        include_str!("sql/types_mariadb_changes.sql"),
+    ];
     snapshot_and_log_agree(&Database::mariadb(), "cow", &["types"], sql);
 }
 
 #[test]
 fn every_type_of_mariadb_is_the_same_by_snapshot_and_log_in_merge_on_read_tables() {
-    let sql = [include_str!("sql/types_mariadb.sql"), include_str!("sql/types_mariadb_changes.sql")];
+    let sql = [
+        include_str!("sql/types_mariadb.sql"),
+        include_str!("sql/types_mariadb_changes.sql"),
+    ];
     snapshot_and_log_agree(&Database::mariadb(), "mor", &["types"], sql);
 }
 
 #[test]
 #[ignore = "needs MySQL 8.0: make test-interop"]
 fn every_type_of_mysql_8_0_is_the_same_by_snapshot_and_log() {
-    let sql = [include_str!("sql/types_mysql.sql"), include_str!("sql/types_mysql_changes.sql")];
+    let sql = [
+        include_str!("sql/types_mysql.sql"),
+        include_str!("sql/types_mysql_changes.sql"),
+    ];
     let database = Database::start(Flavour::MySql80, &[]);
     snapshot_and_log_agree(&database, "mor", &["types", "docs"], sql);
 }
@@ -66,16 +89,26 @@ fn every_type_of_mysql_8_0_is_the_same_by_snapshot_and_log() {
 #[test]
 #[ignore = "needs MySQL 5.7: make test-interop"]
 fn every_type_of_mysql_5_7_is_the_same_by_snapshot_and_log() {
-    let sql = [include_str!("sql/types_mysql.sql"), include_str!("sql/types_mysql_changes.sql")];
+    let sql = [
+        include_str!("sql/types_mysql.sql"),
+        include_str!("sql/types_mysql_changes.sql"),
+    ];
     let database = Database::start(Flavour::MySql57, &[]);
     snapshot_and_log_agree(&database, "cow", &["types", "docs"], sql);
 }
 
 #[test]
 fn compressed_and_annotated_logs_are_read() {
-    let flags = ["--log-bin-compress=ON", "--log-bin-compress-min-len=10", "--binlog-annotate-row-events=ON"];
+    let flags = [
+        "--log-bin-compress=ON",
+        "--log-bin-compress-min-len=10",
+        "--binlog-annotate-row-events=ON",
+    ];
     let database = Database::start(Flavour::MariaDb, &flags);
-    let sql = [include_str!("sql/types_mariadb.sql"), include_str!("sql/types_mariadb_changes.sql")];
+    let sql = [
+        include_str!("sql/types_mariadb.sql"),
+        include_str!("sql/types_mariadb_changes.sql"),
+    ];
     snapshot_and_log_agree(&database, "mor", &["types"], sql);
 }
 
@@ -95,7 +128,13 @@ fn odd_names_and_key_types_are_kept_apart() {
          CREATE TABLE by_bytes (k BINARY(16) PRIMARY KEY, v INT);
          INSERT INTO by_bytes SELECT UNHEX(MD5(seq)), seq FROM seq_1_to_3000;",
     );
-    let tables = ["shop.odd-names", "shop.by_unsigned", "shop.by_text", "shop.by_pair", "shop.by_bytes"];
+    let tables = [
+        "shop.odd-names",
+        "shop.by_unsigned",
+        "shop.by_text",
+        "shop.by_pair",
+        "shop.by_bytes",
+    ];
     let pipeline = Pipeline::new(&database, "mor", r"shop\.(odd-names|by_.*)");
     let compare = || {
         run_until_current(&pipeline);

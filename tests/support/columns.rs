@@ -53,7 +53,9 @@ pub(crate) fn select_as_json(table: &str, columns: &[Column], condition: &str) -
     let parts: Vec<String> = columns
         .iter()
         .map(|column| {
-            let key = serde_json::to_string(&column.name).unwrap().replace('\'', "''");
+            let key = serde_json::to_string(&column.name)
+                .unwrap()
+                .replace('\'', "''");
             format!("'{key}:', COALESCE({}, 'null')", column.expression)
         })
         .collect();
@@ -88,28 +90,42 @@ impl Column {
 fn column(name: &str, data_type: &str, column_type: &str) -> Column {
     let quoted = format!("`{}`", name.replace('`', "``"));
     let (expression, kind) = expression(&quoted, data_type, column_type);
-    Column { name: name.to_owned(), expression, kind }
+    Column {
+        name: name.to_owned(),
+        expression,
+        kind,
+    }
 }
 
 fn expression(column: &str, data_type: &str, column_type: &str) -> (String, Kind) {
     let real_date = format!("MONTH({column}) > 0 AND DAY({column}) > 0");
     let text = match data_type {
-        "bigint" if column_type.contains("unsigned") => quote(&format!("CAST({column} + 0 AS CHAR)")),
+        "bigint" if column_type.contains("unsigned") => {
+            quote(&format!("CAST({column} + 0 AS CHAR)"))
+        }
         "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => {
             format!("CAST({column} + 0 AS CHAR)")
         }
-        "float" => return (format!("CAST({column} + 0e0 AS CHAR)"), Kind::Float),
-        "double" => return (format!("CAST({column} + 0e0 AS CHAR)"), Kind::Double),
-        "decimal" | "time" | "uuid" | "inet4" | "inet6" => quote(&format!("CAST({column} AS CHAR)")),
+        "float" => return (format!("CAST({column} * 1e0 AS CHAR)"), Kind::Float),
+        "double" => return (format!("CAST({column} * 1e0 AS CHAR)"), Kind::Double),
+        "decimal" | "time" | "uuid" | "inet4" | "inet6" => {
+            quote(&format!("CAST({column} AS CHAR)"))
+        }
         "json" => return (quote(&format!("CAST({column} AS CHAR)")), Kind::Json),
         "bit" if column_type == "bit(1)" => {
             format!("IF({column} IS NULL, NULL, IF({column} + 0 = 1, 'true', 'false'))")
         }
         "bit" => {
             let bits: usize = column_type[4..column_type.len() - 1].parse().unwrap();
-            base64(&format!("UNHEX(LPAD(HEX({column} + 0), {}, '0'))", bits.div_ceil(8) * 2))
+            base64(&format!(
+                "UNHEX(LPAD(HEX({column} + 0), {}, '0'))",
+                bits.div_ceil(8) * 2
+            ))
         }
-        "date" => format!("IF({real_date}, {}, NULL)", quote(&format!("CAST({column} AS CHAR)"))),
+        "date" => format!(
+            "IF({real_date}, {}, NULL)",
+            quote(&format!("CAST({column} AS CHAR)"))
+        ),
         "datetime" | "timestamp" => {
             let formatted = quote(&format!("DATE_FORMAT({column}, '%Y-%m-%dT%H:%i:%s.%fZ')"));
             format!("IF({real_date}, {formatted}, NULL)")

@@ -47,7 +47,13 @@ impl Database {
     pub(crate) fn start(flavour: Flavour, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let directory = TempDir::with_prefix("lakebed-db-").unwrap();
-        let mut database = Self { flavour, directory, port: free_port(), flags, server: None };
+        let mut database = Self {
+            flavour,
+            directory,
+            port: free_port(),
+            flags,
+            server: None,
+        };
         database.initialise();
         database.launch();
         database.sql(&format!(
@@ -58,15 +64,14 @@ impl Database {
         database
     }
 
-    /// Which server this is.
-    pub(crate) fn flavour(&self) -> Flavour {
-        self.flavour
-    }
-
     /// Runs statements as root and returns what they print: a line a row, columns separated by tabs, nothing escaped.
     pub(crate) fn sql(&self, statements: &str) -> String {
         let mut client = self.client();
-        let mut child = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = client
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut input = child.stdin.take().unwrap();
         let output = std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -84,8 +89,17 @@ impl Database {
     /// A client as root that reads statements from its standard input.
     pub(crate) fn client(&self) -> Command {
         let mut client = Command::new("mariadb");
-        client.arg("--no-defaults").arg(format!("--socket={}", self.socket().display()));
-        client.args(["-uroot", "-N", "-B", "-r", "--default-character-set=utf8mb4", "--binary-mode"]);
+        client
+            .arg("--no-defaults")
+            .arg(format!("--socket={}", self.socket().display()));
+        client.args([
+            "-uroot",
+            "-N",
+            "-B",
+            "-r",
+            "--default-character-set=utf8mb4",
+            "--binary-mode",
+        ]);
         client.stdin(Stdio::piped());
         client
     }
@@ -108,7 +122,11 @@ impl Database {
     }
 
     fn home(&self) -> PathBuf {
-        let version = if self.flavour == Flavour::MySql80 { "mysql-8.0" } else { "mysql-5.7" };
+        let version = if self.flavour == Flavour::MySql80 {
+            "mysql-8.0"
+        } else {
+            "mysql-5.7"
+        };
         installed(interop().join(version), "scripts/setup interop")
     }
 
@@ -117,7 +135,11 @@ impl Database {
         let mut command = if self.flavour == Flavour::MariaDb {
             installed(PathBuf::from("/usr/sbin/mariadbd"), "scripts/setup");
             let mut command = Command::new("mariadb-install-db");
-            command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+            command.args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ]);
             command
         } else {
             let mut command = self.mysqld();
@@ -126,13 +148,18 @@ impl Database {
         };
         let output = command.arg("--user=root").arg(data).output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "the server's data directory: {log}");
+        assert!(
+            output.status.success(),
+            "the server's data directory: {log}"
+        );
     }
 
     fn mysqld(&self) -> Command {
         let home = self.home();
         let mut command = Command::new(home.join("bin/mysqld"));
-        command.arg("--no-defaults").arg(format!("--basedir={}", home.display()));
+        command
+            .arg("--no-defaults")
+            .arg(format!("--basedir={}", home.display()));
         command.arg(format!("--lc-messages-dir={}/share", home.display()));
         command
     }
@@ -145,7 +172,10 @@ impl Database {
             }
             self.port = free_port();
         }
-        panic!("the server does not start: {}", std::fs::read_to_string(self.path("log")).unwrap());
+        panic!(
+            "the server does not start: {}",
+            std::fs::read_to_string(self.path("log")).unwrap()
+        );
     }
 
     fn server_command(&self) -> Command {
@@ -155,18 +185,38 @@ impl Database {
             command
         } else {
             let mut command = self.mysqld();
-            command.args(["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--log-slave-updates=ON"]);
+            command.args([
+                "--gtid-mode=ON",
+                "--enforce-gtid-consistency=ON",
+                "--log-slave-updates=ON",
+            ]);
             if self.flavour == Flavour::MySql80 {
                 command.args(["--mysqlx=OFF", "--binlog-row-metadata=FULL"]);
                 command.arg("--default-authentication-plugin=mysql_native_password");
             }
             command
         };
-        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
         command
-            .args(["--user=root", "--bind-address=127.0.0.1", "--server-id=1", "--skip-name-resolve"])
-            .args(["--binlog-format=ROW", "--binlog-row-image=FULL", "--character-set-server=utf8mb4"])
-            .args(["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0"])
+            .args([
+                "--user=root",
+                "--bind-address=127.0.0.1",
+                "--server-id=1",
+                "--skip-name-resolve",
+            ])
+            .args([
+                "--binlog-format=ROW",
+                "--binlog-row-image=FULL",
+                "--character-set-server=utf8mb4",
+            ])
+            .args([
+                "--innodb-buffer-pool-size=64M",
+                "--innodb-flush-log-at-trx-commit=0",
+            ])
             .args(["--sync-binlog=0", "--max-allowed-packet=1G"])
             .arg(format!("--port={}", self.port))
             .arg(format!("--socket={}", self.socket().display()))
@@ -185,10 +235,20 @@ impl Database {
         for _ in 0..1200 {
             let mut ping = self.client();
             ping.args(["-e", "SELECT 1"]).stdin(Stdio::null());
-            if ping.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success() {
+            if ping
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+            {
                 return true;
             }
-            if self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some()) {
+            if self
+                .server
+                .as_mut()
+                .is_none_or(|server| server.try_wait().unwrap().is_some())
+            {
                 return false;
             }
             pause(Duration::from_millis(50));
@@ -208,5 +268,9 @@ impl Drop for Database {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

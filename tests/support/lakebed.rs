@@ -29,14 +29,21 @@ pub(crate) fn run_until_current(pipeline: &Pipeline) -> Finished {
 pub(crate) fn query(table: &Path, words: &[&str]) -> Vec<String> {
     let table = table.to_str().unwrap();
     let words = [&["query", "-t", table, "--format", "json"], words].concat();
-    lakebed(&words).success().lines().map(str::to_owned).collect()
+    lakebed(&words)
+        .success()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The rows of a statement over one table, which it names `t`.
 pub(crate) fn query_rows(table: &Path, sql: &str) -> Vec<Value> {
     let table = format!("t={}", table.display());
     let output = lakebed(&["query", sql, "-t", &table, "--meta", "--format", "json"]).success();
-    output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    output
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// A pipeline that runs until it is told to stop.
@@ -53,7 +60,11 @@ impl Daemon {
     /// Waits until `condition` holds; fails when the daemon ends before.
     pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
         wait_until(what, LIMIT, || {
-            assert!(self.0.is_running(), "the daemon ended by itself: {}", self.0.stderr());
+            assert!(
+                self.0.is_running(),
+                "the daemon ended by itself: {}",
+                self.0.stderr()
+            );
             condition()
         });
     }
@@ -66,13 +77,20 @@ impl Daemon {
 
     /// SIGKILL. Fails when the daemon had ended by itself.
     pub(crate) fn kill(mut self) {
-        assert!(self.0.is_running(), "the daemon ended by itself: {}", self.0.stderr());
+        assert!(
+            self.0.is_running(),
+            "the daemon ended by itself: {}",
+            self.0.stderr()
+        );
         self.0.kill();
     }
 }
 
 fn command(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lakebed"));
-    command.args(words).env(PASSWORD_VARIABLE, PASSWORD).env("NO_COLOR", "1");
+    command
+        .args(words)
+        .env(PASSWORD_VARIABLE, PASSWORD)
+        .env("NO_COLOR", "1");
     command
 }

@@ -38,12 +38,19 @@ pub(crate) fn interop() -> PathBuf {
 
 /// A file that a setup script installs; the test fails with the command to run when it is missing.
 pub(crate) fn installed(path: PathBuf, command: &str) -> PathBuf {
-    assert!(path.exists(), "{} is missing: run `{command}`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `{command}`",
+        path.display()
+    );
     path
 }
 
 /// Lets real time pass: what the tests wait for happens in other processes.
-#[expect(clippy::disallowed_methods, reason = "other processes run in real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "other processes run in real time"
+)]
 pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }

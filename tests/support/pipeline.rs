@@ -1,7 +1,7 @@
 //! A pipeline file in a directory of its own, with the lake beside it.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -41,13 +41,21 @@ impl Pipeline {
             ("source", "password", format!("${{{PASSWORD_VARIABLE}}}")),
             ("source", "tables", tables.to_owned()),
             ("source", "server-id", "5400-5403".to_owned()),
-            ("source", "scan.incremental.snapshot.chunk.size", "1000".to_owned()),
+            (
+                "source",
+                "scan.incremental.snapshot.chunk.size",
+                "1000".to_owned(),
+            ),
             ("sink", "type", "hudi".to_owned()),
             ("sink", "path", lake),
             ("sink", "table.type", table_type.to_owned()),
             ("sink", "commit.interval", "300ms".to_owned()),
         ];
-        let pipeline = Self { directory, keys, tail: String::new() };
+        let pipeline = Self {
+            directory,
+            keys,
+            tail: String::new(),
+        };
         pipeline.save();
         pipeline
     }
@@ -83,11 +91,6 @@ impl Pipeline {
     pub(crate) fn table(&self, name: &str) -> PathBuf {
         let (database, table) = name.split_once('.').unwrap();
         self.lake().join(database).join(table)
-    }
-
-    /// The directory that goes away with this value.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     fn save(&self) {

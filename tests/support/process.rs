@@ -36,8 +36,15 @@ impl Process {
     /// Starts `command`.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
-        let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
-        let name = format!("{} {}", name.rsplit('/').next().unwrap(), arguments.join(" "));
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        let name = format!(
+            "{} {}",
+            name.rsplit('/').next().unwrap(),
+            arguments.join(" ")
+        );
         let output = TempDir::new().unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -45,7 +52,12 @@ impl Process {
             .stderr(File::create(output.path().join("stderr")).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { name, child, output, peak_rss_kib: 0 }
+        Self {
+            name,
+            child,
+            output,
+            peak_rss_kib: 0,
+        }
     }
 
     /// What it has written to standard error so far.
@@ -63,7 +75,12 @@ impl Process {
     pub(crate) fn terminate(&self) {
         let kill = format!("kill -TERM {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success(), "{}: was gone before SIGTERM: {}", self.name, self.stderr());
+        assert!(
+            status.success(),
+            "{}: was gone before SIGTERM: {}",
+            self.name,
+            self.stderr()
+        );
     }
 
     /// Ends it at whatever instruction it is (SIGKILL).
@@ -101,7 +118,9 @@ impl Process {
     /// `VmHWM` only grows, so that the last reading before the end is the peak but for the last milliseconds.
     fn sample_memory(&mut self) {
         let status = format!("/proc/{}/status", self.child.id());
-        let Ok(status) = std::fs::read_to_string(status) else { return };
+        let Ok(status) = std::fs::read_to_string(status) else {
+            return;
+        };
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
         self.peak_rss_kib = self.peak_rss_kib.max(peak.unwrap_or(0));

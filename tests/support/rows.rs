@@ -43,7 +43,11 @@ pub(crate) fn assert_same_rows(what: &str, source: &Rows, lake: &Rows) {
     }
     let (only_source, only_lake) = (source.without(lake), lake.without(source));
     let show = |rows: &[String]| {
-        let shown: Vec<_> = rows.iter().take(5).map(|row| format!("    {row}\n")).collect();
+        let shown: Vec<_> = rows
+            .iter()
+            .take(5)
+            .map(|row| format!("    {row}\n"))
+            .collect();
         format!("{} rows, of them\n{}", rows.len(), shown.concat())
     };
     panic!(
@@ -57,19 +61,23 @@ pub(crate) fn assert_same_rows(what: &str, source: &Rows, lake: &Rows) {
 
 impl Rows {
     fn from_lines<'a>(lines: impl Iterator<Item = &'a str>, columns: &[Column]) -> Self {
-        let by_name: BTreeMap<&str, &Column> =
-            columns.iter().map(|column| (column.name.as_str(), column)).collect();
+        let by_name: BTreeMap<&str, &Column> = columns
+            .iter()
+            .map(|column| (column.name.as_str(), column))
+            .collect();
         let mut rows: Vec<String> = lines
             .map(|line| {
                 let row: Map<String, Value> = serde_json::from_str(line)
                     .unwrap_or_else(|error| panic!("{error} in the row {line}"));
-                let row = row.into_iter().map(|(name, value)| match by_name.get(name.as_str()) {
-                    Some(column) => {
-                        let value = column.canonical(value);
-                        (name, value)
-                    }
-                    None => (name, value),
-                });
+                let row = row
+                    .into_iter()
+                    .map(|(name, value)| match by_name.get(name.as_str()) {
+                        Some(column) => {
+                            let value = column.canonical(value);
+                            (name, value)
+                        }
+                        None => (name, value),
+                    });
                 Value::Object(row.collect()).to_string()
             })
             .collect();

@@ -48,28 +48,51 @@ impl<'a> Shop<'a> {
         for first in (1..=orders).step_by(500) {
             let ids = || first..(first + 500).min(orders + 1);
             insert(&mut batch, "orders", ids(), |id| {
-                let note = if id % 7 == 0 { "NULL".into() } else { format!("'näher {id}'") };
-                format!("{id},{},'new',{}.{:04},{note},'2026-01-02 03:04:05.{:06}'", id % 997, id % 5000, id % 10_000, id)
+                let note = if id % 7 == 0 {
+                    "NULL".into()
+                } else {
+                    format!("'näher {id}'")
+                };
+                format!(
+                    "{id},{},'new',{}.{:04},{note},'2026-01-02 03:04:05.{:06}'",
+                    id % 997,
+                    id % 5000,
+                    id % 10_000,
+                    id
+                )
             });
-            insert(&mut batch, "`lines`", ids(), |id| format!("{id},1,'S{}',{}.99", id % 200, id % 90));
-            insert(&mut batch, "`lines`", ids(), |id| format!("{id},2,'S{}',NULL", (id + 1) % 200));
+            insert(&mut batch, "`lines`", ids(), |id| {
+                format!("{id},1,'S{}',{}.99", id % 200, id % 90)
+            });
+            insert(&mut batch, "`lines`", ids(), |id| {
+                format!("{id},2,'S{}',NULL", (id + 1) % 200)
+            });
         }
-        insert(&mut batch, "stock", 0..200, |n| format!("'S{n}',1000,'2026-01-01 00:00:00.5'"));
+        insert(&mut batch, "stock", 0..200, |n| {
+            format!("'S{n}',1000,'2026-01-01 00:00:00.5'")
+        });
         let balance = Self::BALANCE;
-        insert(&mut batch, "accounts", 1..Self::ACCOUNTS as u64 + 1, |n| format!("{n},{balance}"));
+        insert(&mut batch, "accounts", 1..Self::ACCOUNTS as u64 + 1, |n| {
+            format!("{n},{balance}")
+        });
         database.sql(&batch);
         Self { database, orders }
     }
 
     /// Whether some client reads the server's binary log.
     pub(crate) fn is_followed(&self) -> bool {
-        self.database.sql("SHOW PROCESSLIST").contains("Binlog Dump")
+        self.database
+            .sql("SHOW PROCESSLIST")
+            .contains("Binlog Dump")
     }
 
     /// Starts a writer that changes the shop until it is stopped.
     pub(crate) fn writer(&self, seed: u64, kinds: Kinds) -> Writer {
         let mut client = self.database.client();
-        client.args(["--force", "shop"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        client
+            .args(["--force", "shop"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut client = client.spawn().unwrap();
         let mut input = client.stdin.take().unwrap();
         let mut errors = client.stderr.take().unwrap();
@@ -96,9 +119,14 @@ impl<'a> Shop<'a> {
             // Two writers may meet: the server then rolls one back, which is a change like others.
             let unexpected: Vec<_> = text
                 .lines()
-                .filter(|line| line.contains("ERROR") && !line.contains("1213") && !line.contains("1205"))
+                .filter(|line| {
+                    line.contains("ERROR") && !line.contains("1213") && !line.contains("1205")
+                })
                 .collect();
-            assert!(unexpected.is_empty(), "the writer's statements fail: {unexpected:?}");
+            assert!(
+                unexpected.is_empty(),
+                "the writer's statements fail: {unexpected:?}"
+            );
             count
         });
         Writer { stop, thread }

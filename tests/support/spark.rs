@@ -29,11 +29,18 @@ impl Spark {
         let bundle = interop().join("jars/hudi-spark3.5-bundle_2.12-1.2.0.jar");
         installed(bundle, "scripts/setup interop");
         let mut command = interpreter("scripts/setup interop");
-        command.args(["hudi_spark.py", "serve"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["hudi_spark.py", "serve"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut process = command.stderr(Stdio::null()).spawn().unwrap();
         let commands = process.stdin.take().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut spark = Self { _process: process, commands, answers };
+        let mut spark = Self {
+            _process: process,
+            commands,
+            answers,
+        };
         assert_eq!(spark.answer()["ready"], true, "Spark does not start");
         spark
     }
@@ -43,7 +50,11 @@ impl Spark {
         let answer = self.ask(json!({"cmd": "judge", "path": table, "probe": probe}));
         let findings = answer["findings"].as_array().unwrap();
         let shown = serde_json::to_string_pretty(findings).unwrap();
-        assert!(findings.is_empty(), "Apache Hudi finds in {}: {shown}", table.display());
+        assert!(
+            findings.is_empty(),
+            "Apache Hudi finds in {}: {shown}",
+            table.display()
+        );
     }
 
     /// The rows of a snapshot query.
@@ -74,14 +85,26 @@ impl Spark {
 
     fn rows(&mut self, command: Value) -> Vec<String> {
         let answer = self.ask(command);
-        answer["rows"].as_array().unwrap().iter().map(Value::to_string).collect()
+        answer["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Value::to_string)
+            .collect()
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "callers build the command in place")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers build the command in place"
+    )]
     fn ask(&mut self, command: Value) -> Value {
         writeln!(self.commands, "{command}").unwrap();
         let answer = self.answer();
-        assert_eq!(answer["ok"], true, "{command}: {} {}", answer["error"], answer["causes"]);
+        assert_eq!(
+            answer["ok"], true,
+            "{command}: {} {}",
+            answer["error"], answer["causes"]
+        );
         answer
     }
 

@@ -13,7 +13,9 @@ pub(crate) fn completion_times(table: &Path) -> Vec<String> {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let (times, action) = name.split_once('.')?;
             let (_, completed) = times.split_once('_')?;
-            ["commit", "deltacommit"].contains(&action).then(|| completed.to_owned())
+            ["commit", "deltacommit"]
+                .contains(&action)
+                .then(|| completed.to_owned())
         })
         .collect();
     times.sort();
