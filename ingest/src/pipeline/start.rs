@@ -13,9 +13,8 @@ use crate::position::BinlogPosition;
 use crate::sink::LakeTable;
 use crate::snapshot::{SnapshotLoader, TableLoad};
 use crate::source::mysql::chunk::initial_range;
-use crate::source::mysql::connection::Connection;
+use crate::source::mysql::connection::{MySqlConnection, MySqlOptions};
 use crate::source::mysql::discovery::{DiscoveredTable, discover};
-use crate::source::mysql::options::MySqlOptions;
 use crate::source::mysql::safe_position::{current_position, safe_position};
 use table_format::timeline::Instant;
 use table_format::writer::WriteOperation;
@@ -32,7 +31,7 @@ pub(super) struct StartTable {
 /// Everything a run knows before it reads rows.
 pub(super) struct Start {
     pub(super) options: MySqlOptions,
-    pub(super) control: Connection,
+    pub(super) control: MySqlConnection,
     tables: Vec<StartTable>,
 }
 
@@ -40,9 +39,9 @@ impl Start {
     /// Connects, finds the tables and opens or creates their lake tables.
     pub(super) async fn prepare(pipeline: &Pipeline) -> Result<Self> {
         let config = &pipeline.config;
-        let options = config.source.options();
-        let mut control = Connection::connect(&options).await?;
-        let discovered = discover(&mut control, &config.source.tables).await?;
+        let options = MySqlOptions::from_config(&config.source)?;
+        let mut control = MySqlConnection::connect(&options).await?;
+        let discovered = discover(&mut control, config.source.tables.regex()).await?;
         if discovered.is_empty() {
             return Err(Error::invalid(format!(
                 "no table of {} matches source.tables `{}`; it is a regular expression on DATABASE.TABLE",

@@ -130,7 +130,7 @@ impl<'a> Streamer<'a> {
             maps: TableMaps::default(),
             decoder: BinlogDecoder::default(),
             read_to: start.pos,
-            gtid: start.gtid.clone(),
+            gtid: None,
             position: start,
             in_transaction: false,
             buffered: pipeline.env.memory.book(0),
@@ -264,7 +264,9 @@ impl<'a> Streamer<'a> {
     fn end_transaction(&mut self) {
         self.in_transaction = false;
         self.position.pos = self.read_to;
-        self.position.gtid.clone_from(&self.gtid);
+        if let Some(gtid) = self.gtid.take() {
+            self.position.add_gtid(&gtid);
+        }
         self.pipeline.progress.set_position(self.position.to_string());
     }
 

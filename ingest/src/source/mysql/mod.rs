@@ -1,0 +1,15 @@
+//! MySQL and MariaDB: our own wire client, the snapshot's chunks and the binary log.
+
+pub mod connection;
+pub mod discovery;
+mod handshake;
+mod options;
+mod packet;
+pub mod result_set;
+pub mod safe_position;
+pub mod server;
+pub mod server_error;
+mod sql;
+mod tls;
+mod transport;
+mod wire;
