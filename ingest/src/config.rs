@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use regex::Regex;
@@ -48,6 +49,39 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A regular expression that has to match all of `database.table`.
+#[derive(Debug, Clone)]
+pub struct TablePattern {
+    text: String,
+    anchored: Regex,
+}
+
+impl TablePattern {
+    /// Whether it matches the table.
+    pub fn matches(&self, database: &str, table: &str) -> bool {
+        self.anchored.is_match(&format!("{database}.{table}"))
+    }
+
+    /// The expression, bound to both ends of the name.
+    pub fn regex(&self) -> &Regex {
+        &self.anchored
+    }
+}
+
+impl FromStr for TablePattern {
+    type Err = regex::Error;
+
+    fn from_str(text: &str) -> Result<Self, regex::Error> {
+        Ok(Self { text: text.to_owned(), anchored: Regex::new(&format!("^(?:{text})$"))? })
+    }
+}
+
+impl fmt::Display for TablePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// The MySQL or MariaDB server to read.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
@@ -59,8 +93,8 @@ pub struct SourceConfig {
     pub username: String,
     /// Its password.
     pub password: Secret,
-    /// Full match on `database.table`.
-    pub tables: Regex,
+    /// The tables to capture.
+    pub tables: TablePattern,
     /// First id under which the binlog dump registers; unique among the server's replicas.
     pub server_id: u32,
     /// Where to start; default initial.
@@ -103,8 +137,8 @@ pub struct SinkConfig {
 /// Sends source tables to a lake table of another name.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Full match on `database.table`.
-    pub source_table: Regex,
+    /// The source tables it applies to.
+    pub source_table: TablePattern,
     /// `database.table` in the lake.
     pub sink_table: String,
 }
@@ -112,8 +146,8 @@ pub struct Route {
 /// Keys and partitions of the lake tables.
 #[derive(Debug, Clone)]
 pub struct Transform {
-    /// Full match on `database.table`.
-    pub source_table: Regex,
+    /// The source tables it applies to.
+    pub source_table: TablePattern,
     /// Columns whose values make the partition path.
     pub partition_keys: Vec<String>,
     /// Columns that identify a row instead of the primary key.
@@ -142,23 +176,16 @@ pub struct PipelineConfig {
 impl PipelineConfig {
     /// `database.table` in the lake of a source table.
     pub fn sink_table(&self, database: &str, table: &str) -> String {
-        let name = format!("{database}.{table}");
-        match self.routes.iter().find(|route| matches_whole(&route.source_table, &name)) {
+        match self.routes.iter().find(|route| route.source_table.matches(database, table)) {
             Some(route) => route.sink_table.clone(),
-            None => name,
+            None => format!("{database}.{table}"),
         }
     }
 
     /// The transform of a source table, if one matches.
     pub fn transform(&self, database: &str, table: &str) -> Option<&Transform> {
-        let name = format!("{database}.{table}");
-        self.transforms.iter().find(|transform| matches_whole(&transform.source_table, &name))
+        self.transforms.iter().find(|transform| transform.source_table.matches(database, table))
     }
-}
-
-/// Whether `pattern` matches all of `text`, as table patterns of a pipeline file do.
-pub fn matches_whole(pattern: &Regex, text: &str) -> bool {
-    pattern.find_iter(text).any(|found| found.start() == 0 && found.end() == text.len())
 }
 
 #[cfg(test)]
@@ -167,10 +194,10 @@ mod tests {
 
     #[test]
     fn table_patterns_match_whole_names() {
-        let pattern = Regex::new(r"shop\.(orders|items)").unwrap();
-        assert!(matches_whole(&pattern, "shop.orders"));
-        assert!(!matches_whole(&pattern, "shop.orders_old"));
-        assert!(!matches_whole(&pattern, "myshop.orders"));
+        let pattern: TablePattern = r"shop\.(order|orders)".parse().unwrap();
+        assert!(pattern.matches("shop", "orders"));
+        assert!(!pattern.matches("shop", "orders_old"));
+        assert!(!pattern.matches("myshop", "orders"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ingest::config::TablePattern;
 use serde_yaml_ng::{Mapping, Value};
 
 use super::error::ConfigError;
@@ -120,10 +121,10 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Takes a regular expression.
-    pub(super) fn pattern(&mut self, key: &'static str) -> Result<regex::Regex, ConfigError> {
+    /// Takes a regular expression on `database.table`.
+    pub(super) fn pattern(&mut self, key: &'static str) -> Result<TablePattern, ConfigError> {
         let text = self.required(key)?;
-        regex::Regex::new(&text)
+        text.parse()
             .map_err(|error| self.error(key, format!("is not a regular expression: {error}")))
     }
 

@@ -15,4 +15,6 @@ pub mod record;
 pub mod storage;
 pub mod timeline;
 
+pub mod table;
+
 pub use error::{Error, ErrorKind, Result};

@@ -4,21 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use table_format::env::{Env, Reservation};
-use table_format::storage::Storage;
+use table_format::env::Reservation;
 use table_format::writer::WriteOperation;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::memory::MemoryPlan;
 use super::schema_change::{self, SchemaChange};
-use super::progress::{Phase, Progress, TableProgress};
+use super::Pipeline;
+use super::progress::{Phase, TableProgress};
 use super::table_map::TableMaps;
 use crate::batch::BatchBuilder;
 use crate::checkpoint::{PipelineCheckpoint, TableCheckpoint};
-use crate::config::PipelineConfig;
 use crate::error::Result;
-use crate::position::BinlogPosition;
+use crate::position::{BinlogPosition, GtidSet};
 use crate::schema::SourceTable;
 use crate::sink::LakeTable;
 use crate::source::mysql::binlog::{BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent};
@@ -93,14 +90,9 @@ pub(crate) enum StreamEnd {
 
 /// Follows one binlog stream for all tables of a pipeline.
 pub(crate) struct Streamer<'a> {
-    pub(crate) config: &'a PipelineConfig,
-    pub(crate) env: &'a Env,
-    pub(crate) lake: Storage,
-    pub(crate) plan: MemoryPlan,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) shutdown: CancellationToken,
+    pipeline: &'a Pipeline,
     /// Stop once this position is committed.
-    pub(crate) until: Option<BinlogPosition>,
+    until: Option<BinlogPosition>,
     tables: Vec<StreamTable>,
     by_name: HashMap<(String, String), usize>,
     maps: TableMaps,
@@ -110,7 +102,10 @@ pub(crate) struct Streamer<'a> {
     /// End of the last event.
     read_to: u64,
     in_transaction: bool,
+    /// GTID of the source transaction that is being read.
     gtid: Option<String>,
+    /// Those that were read whole.
+    gtids: GtidSet,
     buffered: Reservation,
     pending_rows: u64,
     pending_bytes: u64,
@@ -122,43 +117,34 @@ pub(crate) struct Streamer<'a> {
 }
 
 impl<'a> Streamer<'a> {
-    #[expect(clippy::too_many_arguments, reason = "the one place where the parts of a pipeline meet")]
-    pub(crate) fn new(
-        config: &'a PipelineConfig,
-        env: &'a Env,
-        lake: Storage,
-        plan: MemoryPlan,
-        progress: Arc<Progress>,
-        shutdown: CancellationToken,
+    pub(super) fn new(
+        pipeline: &'a Pipeline,
         until: Option<BinlogPosition>,
         tables: Vec<StreamTable>,
         start: BinlogPosition,
-    ) -> Self {
+    ) -> Result<Self> {
+        let gtids = start.gtid.as_deref().unwrap_or_default().parse()?;
         let name = |table: &StreamTable| (table.source.database.clone(), table.source.name.clone());
         let by_name = tables.iter().enumerate().map(|(index, table)| (name(table), index)).collect();
-        Self {
-            config,
-            env,
-            lake,
-            plan,
-            progress,
-            shutdown,
+        Ok(Self {
+            pipeline,
             until,
             tables,
             by_name,
             maps: TableMaps::default(),
             decoder: BinlogDecoder::default(),
             read_to: start.pos,
-            gtid: start.gtid.clone(),
+            gtid: None,
+            gtids,
             position: start,
             in_transaction: false,
-            buffered: env.memory.book(0),
+            buffered: pipeline.env.memory.book(0),
             pending_rows: 0,
             pending_bytes: 0,
             pending_since: None,
             noted: None,
             changed: false,
-        }
+        })
     }
 
     /// Reads until the wanted position is committed or a shutdown is asked for.
@@ -179,10 +165,10 @@ impl<'a> Streamer<'a> {
             if !self.in_transaction {
                 if self.reached_target() {
                     self.commit().await?;
-                    self.progress.set_caught_up();
+                    self.pipeline.progress.set_caught_up();
                     return Ok(StreamEnd::CaughtUp);
                 }
-                if self.shutdown.is_cancelled() {
+                if self.pipeline.shutdown.is_cancelled() {
                     self.commit().await?;
                     return Ok(StreamEnd::ShutDown);
                 }
@@ -194,14 +180,14 @@ impl<'a> Streamer<'a> {
                     self.commit().await?;
                 }
             }
-            let due = self.pending_since.map(|since| since + self.config.sink.commit_interval);
+            let due = self.pending_since.map(|since| since + self.pipeline.config.sink.commit_interval);
             let wait_for_timer = async {
                 match due {
                     Some(due) if !self.in_transaction => tokio::time::sleep_until(due).await,
                     _ => std::future::pending().await,
                 }
             };
-            let shutdown = self.shutdown.clone();
+            let shutdown = self.pipeline.shutdown.clone();
             let interrupted = async {
                 if self.in_transaction { std::future::pending().await } else { shutdown.cancelled().await }
             };
@@ -223,7 +209,7 @@ impl<'a> Streamer<'a> {
     }
 
     fn is_commit_due(&self) -> bool {
-        let sink = &self.config.sink;
+        let sink = &self.pipeline.config.sink;
         self.pending_rows >= sink.commit_rows_max
             || self.pending_bytes >= sink.commit_bytes_max
             || self.pending_since.is_some_and(|since| since.elapsed() >= sink.commit_interval)
@@ -252,11 +238,11 @@ impl<'a> Streamer<'a> {
                 self.gtid = Some(gtid.text());
                 self.in_transaction = !gtid.is_standalone();
             }
-            BinlogEvent::TableMap(map) => self.maps.learn(map, &self.by_name, &self.tables, self.config)?,
+            BinlogEvent::TableMap(map) => self.maps.learn(map, &self.by_name, &self.tables, self.pipeline.config)?,
             BinlogEvent::Rows(rows) => self.take_rows(&rows).await?,
-            BinlogEvent::Xid => self.end_transaction(),
+            BinlogEvent::Xid => self.end_transaction()?,
             BinlogEvent::Query(query) => self.take_query(&query).await?,
-            BinlogEvent::Heartbeat { .. } => self.progress.set_caught_up(),
+            BinlogEvent::Heartbeat { .. } => self.pipeline.progress.set_caught_up(),
             BinlogEvent::FormatDescription | BinlogEvent::Ignored => {}
         }
         Ok(())
@@ -264,8 +250,8 @@ impl<'a> Streamer<'a> {
 
     fn note_lag(&self, header: &EventHeader) {
         if header.timestamp > 0 {
-            let now = self.env.clock.now().timestamp_millis();
-            self.progress.set_lag_millis((now - i64::from(header.timestamp) * 1000).max(0));
+            let now = self.pipeline.env.clock.now().timestamp_millis();
+            self.pipeline.progress.set_lag_millis((now - i64::from(header.timestamp) * 1000).max(0));
         }
     }
 
@@ -280,11 +266,13 @@ impl<'a> Streamer<'a> {
         self.read_to = position;
     }
 
-    fn end_transaction(&mut self) {
+    fn end_transaction(&mut self) -> Result<()> {
         self.in_transaction = false;
         self.position.pos = self.read_to;
-        self.position.gtid.clone_from(&self.gtid);
-        self.progress.set_position(self.position.to_string());
+        if let Some(gtid) = self.gtid.take() {
+            self.gtids.add(&gtid)?;
+        }
+        Ok(())
     }
 
     async fn take_rows(&mut self, rows: &RowsEvent<'_>) -> Result<()> {
@@ -304,7 +292,7 @@ impl<'a> Streamer<'a> {
         self.pending_bytes += grown;
         self.pending_since.get_or_insert_with(Instant::now);
         self.buffered.resize(self.buffered.bytes() + grown);
-        if self.buffered.bytes() >= self.plan.stream_bytes {
+        if self.buffered.bytes() >= self.pipeline.plan.stream_bytes {
             self.flush_all().await?;
         }
         Ok(())
@@ -323,12 +311,12 @@ impl<'a> Streamer<'a> {
         match query.sql.as_ref() {
             "BEGIN" => self.in_transaction = true,
             // A rolled back transaction is only logged when it changed tables without transactions: those rows stand.
-            "COMMIT" | "ROLLBACK" => self.end_transaction(),
+            "COMMIT" | "ROLLBACK" => self.end_transaction()?,
             sql => {
-                let change = schema_change::of_statement(sql, &query.database, self.config, &self.by_name)?;
+                let change = schema_change::of_statement(sql, &query.database, self.pipeline.config, &self.by_name)?;
                 // Every statement but a savepoint inside a transaction commits on its own.
                 if !self.in_transaction || change != SchemaChange::None {
-                    self.end_transaction();
+                    self.end_transaction()?;
                 }
                 if let SchemaChange::Tables(names) = change {
                     self.changed = true;
@@ -350,7 +338,10 @@ impl<'a> Streamer<'a> {
 
     /// Commits every table that changed at the last source transaction boundary, then notes the position for the others.
     async fn commit(&mut self) -> Result<()> {
-        let (position, pipeline) = (&self.position, &self.config.name);
+        let gtids = self.gtids.to_string();
+        self.position.gtid = (!gtids.is_empty()).then_some(gtids);
+        self.pipeline.progress.set_position(self.position.to_string());
+        let (position, pipeline) = (&self.position, &self.pipeline.config.name);
         let dirty = self.tables.iter_mut().filter(|table| table.is_dirty());
         let commits = dirty.map(|table| table.commit(pipeline, position));
         let committed = futures::future::try_join_all(commits).await?.len();
@@ -368,7 +359,7 @@ impl<'a> Streamer<'a> {
         };
         let tables: BTreeMap<_, _> = self.tables.iter().filter_map(newest).collect();
         let checkpoint = PipelineCheckpoint { position: self.position.clone(), tables };
-        checkpoint.store(&self.lake, &self.config.name).await?;
+        checkpoint.store(&self.pipeline.lake, &self.pipeline.config.name).await?;
         self.noted = Some(checkpoint.position);
         Ok(())
     }

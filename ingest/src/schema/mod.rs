@@ -1,6 +1,13 @@
 //! Source tables as the decoders and the lake see them.
 
+mod arrow_type;
+mod charset;
+mod mysql_type;
+
 use std::fmt;
+
+pub use charset::Charset;
+pub use mysql_type::MySqlType;
 
 /// A table of the source, with its columns in the order of row images.
 #[derive(Debug, Clone, PartialEq, Eq)]

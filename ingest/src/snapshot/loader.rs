@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use table_format::timeline::Instant as CommittedInstant;
 use table_format::writer::{BulkInsertWriter, WriteOperation};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use table_format::record::RowKind;
 use crate::schema::SourceTable;
 use crate::sink::LakeTable;
 use crate::source::mysql::chunk::{Chunk, KeyRange, read_chunk};
-use crate::source::mysql::connection::{MySqlConnection, MySqlOptions};
+use crate::source::mysql::connection::{Connection, MySqlOptions};
 
 /// A snapshot is committed at most this often, so that base files can reach their size.
 const COMMITS_PER_INTERVAL: u32 = 6;
@@ -49,8 +50,13 @@ pub(crate) struct TableLoad<'a> {
 impl SnapshotLoader {
     /// Reads what `load.checkpoint` says remains and returns the checkpoint of the last commit: finished, unless a
     /// shutdown was asked for.
-    pub(crate) async fn load(&self, mut load: TableLoad<'_>) -> Result<TableCheckpoint> {
-        let Some(snapshot) = load.checkpoint.snapshot.clone() else { return Ok(load.checkpoint) };
+    pub(crate) async fn load(
+        &self,
+        mut load: TableLoad<'_>,
+    ) -> Result<(Option<CommittedInstant>, TableCheckpoint)> {
+        let Some(snapshot) = load.checkpoint.snapshot.clone() else {
+            return Ok((None, load.checkpoint));
+        };
         load.progress.set_phase(Phase::Snapshot);
         load.progress.rows_estimated.store(load.rows_estimated, std::sync::atomic::Ordering::Relaxed);
         load.progress.snapshot_rows.store(snapshot.rows, std::sync::atomic::Ordering::Relaxed);
@@ -69,10 +75,10 @@ impl SnapshotLoader {
             let finished = remaining.is_empty();
             load.checkpoint.snapshot =
                 (!finished).then_some(SnapshotProgress { remaining, rows });
-            load.lake.commit(&load.checkpoint).await?;
+            let instant = load.lake.commit(&load.checkpoint).await?;
             load.progress.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if finished || self.shutdown.is_cancelled() {
-                return Ok(load.checkpoint);
+                return Ok((Some(instant), load.checkpoint));
             }
         }
     }
@@ -89,7 +95,7 @@ impl SnapshotLoader {
         let per_file = self.plan.file_source_bytes / (chunk_rows * row_bytes) + 1;
         let fair = chunks / (2 * self.plan.snapshot_workers as u64) + 1;
         let per_run = usize::try_from(per_file.min(fair)).unwrap_or(1);
-        let connection = MySqlConnection::connect_snapshot(&self.options).await?;
+        let connection = Connection::connect_snapshot(&self.options).await?;
         let table = Arc::clone(&load.source);
         let assigner = SplitAssigner::new(connection, table, remaining, chunk_rows, per_run);
         Ok(Arc::new(Mutex::new(assigner)))
@@ -128,7 +134,7 @@ impl SnapshotLoader {
 
 /// Reads runs of chunks, each into file groups of its own.
 struct Reader {
-    connection: Option<MySqlConnection>,
+    connection: Option<Connection>,
     options: MySqlOptions,
     assigner: Arc<Mutex<SplitAssigner>>,
     builder: BatchBuilder,
@@ -171,7 +177,7 @@ impl Reader {
     ) -> Result<()> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => MySqlConnection::connect_snapshot(&self.options).await?,
+            None => Connection::connect_snapshot(&self.options).await?,
         };
         while let Some(chunk) = run.pop_front() {
             self.read_chunk(&mut connection, &chunk, writer).await?;
@@ -186,7 +192,7 @@ impl Reader {
 
     async fn read_chunk(
         &mut self,
-        connection: &mut MySqlConnection,
+        connection: &mut Connection,
         chunk: &Chunk,
         writer: &mut BulkInsertWriter,
     ) -> Result<()> {

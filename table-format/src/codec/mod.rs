@@ -1,3 +1,5 @@
 //! Bytes to values and back: no IO, no async, no trust in what comes from outside.
 
 pub mod avro;
+pub mod object_container;
+pub mod properties;

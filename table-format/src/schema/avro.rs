@@ -41,7 +41,8 @@ pub fn record_namespace(table_name: &str) -> String {
 
 fn sanitize_name(name: &str) -> String {
     let replaced = name.chars().enumerate().map(|(at, letter)| {
-        let fits = letter.is_ascii_alphabetic() || letter == '_' || (at > 0 && letter.is_ascii_digit());
+        let fits =
+            letter.is_ascii_alphabetic() || letter == '_' || (at > 0 && letter.is_ascii_digit());
         if fits { letter } else { '_' }
     });
     replaced.collect()
@@ -49,12 +50,18 @@ fn sanitize_name(name: &str) -> String {
 
 fn is_avro_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn join(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}.{name}")
+    }
 }
 
 fn record(fields: &Fields, name: &str, namespace: &str, path: &str) -> Result<Value> {
@@ -92,7 +99,11 @@ fn record_field(field: &Field, namespace: &str, parent: &str) -> Result<Value> {
 
 fn nullable(field: &Field, name: &str, namespace: &str, path: &str) -> Result<Value> {
     let data_type = avro_type(field.data_type(), name, namespace, path)?;
-    Ok(if field.is_nullable() { json!(["null", data_type]) } else { data_type })
+    Ok(if field.is_nullable() {
+        json!(["null", data_type])
+    } else {
+        data_type
+    })
 }
 
 fn logical(base: &str, logical: &str) -> Value {
@@ -103,7 +114,9 @@ fn logical(base: &str, logical: &str) -> Value {
 fn avro_type(data_type: &DataType, name: &str, namespace: &str, path: &str) -> Result<Value> {
     Ok(match data_type {
         DataType::Boolean => json!("boolean"),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => json!("int"),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+            json!("int")
+        }
         DataType::Int64 | DataType::UInt32 => json!("long"),
         DataType::Float32 => json!("float"),
         DataType::Float64 => json!("double"),
@@ -115,8 +128,12 @@ fn avro_type(data_type: &DataType, name: &str, namespace: &str, path: &str) -> R
         DataType::Time64(TimeUnit::Microsecond) => logical("long", "time-micros"),
         DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => logical("long", "timestamp-millis"),
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => logical("long", "timestamp-micros"),
-        DataType::Timestamp(TimeUnit::Millisecond, None) => logical("long", "local-timestamp-millis"),
-        DataType::Timestamp(TimeUnit::Microsecond, None) => logical("long", "local-timestamp-micros"),
+        DataType::Timestamp(TimeUnit::Millisecond, None) => {
+            logical("long", "local-timestamp-millis")
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            logical("long", "local-timestamp-micros")
+        }
         DataType::FixedSizeBinary(size) => {
             json!({"type": "fixed", "name": "fixed", "namespace": join(namespace, name), "size": size})
         }
@@ -151,9 +168,15 @@ fn avro_type(data_type: &DataType, name: &str, namespace: &str, path: &str) -> R
 fn map_value<'a>(entries: &'a Field, path: &str) -> Result<&'a Field> {
     match entries.data_type() {
         DataType::Struct(fields) => match fields.as_ref() {
-            [key, value] if matches!(key.data_type(), DataType::Utf8 | DataType::LargeUtf8) => Ok(value),
-            _ => Err(Error::unsupported(format!("column `{path}`: the keys of a map must be text"))),
+            [key, value] if matches!(key.data_type(), DataType::Utf8 | DataType::LargeUtf8) => {
+                Ok(value)
+            }
+            _ => Err(Error::unsupported(format!(
+                "column `{path}`: the keys of a map must be text"
+            ))),
         },
-        other => Err(Error::invalid(format!("column `{path}`: map entries of type {other}"))),
+        other => Err(Error::invalid(format!(
+            "column `{path}`: map entries of type {other}"
+        ))),
     }
 }

@@ -18,7 +18,13 @@ pub const PARTITION_PATH: &str = "_hoodie_partition_path";
 pub const FILE_NAME: &str = "_hoodie_file_name";
 
 /// The meta columns in their order.
-pub const META_COLUMNS: [&str; 5] = [COMMIT_TIME, COMMIT_SEQNO, RECORD_KEY, PARTITION_PATH, FILE_NAME];
+pub const META_COLUMNS: [&str; 5] = [
+    COMMIT_TIME,
+    COMMIT_SEQNO,
+    RECORD_KEY,
+    PARTITION_PATH,
+    FILE_NAME,
+];
 
 /// Whether a column is one of the five.
 pub fn is_meta_column(name: &str) -> bool {
@@ -27,15 +33,31 @@ pub fn is_meta_column(name: &str) -> bool {
 
 /// The schema with the meta columns in front; those that it holds already are put in order.
 pub fn with_meta_columns(schema: &Schema) -> SchemaRef {
-    let meta = META_COLUMNS.iter().map(|name| Arc::new(Field::new(*name, DataType::Utf8, true)));
-    let data = schema.fields().iter().filter(|field| !is_meta_column(field.name())).map(Arc::clone);
-    Arc::new(Schema::new_with_metadata(meta.chain(data).collect::<Vec<_>>(), schema.metadata().clone()))
+    let meta = META_COLUMNS
+        .iter()
+        .map(|name| Arc::new(Field::new(*name, DataType::Utf8, true)));
+    let data = schema
+        .fields()
+        .iter()
+        .filter(|field| !is_meta_column(field.name()))
+        .map(Arc::clone);
+    Arc::new(Schema::new_with_metadata(
+        meta.chain(data).collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    ))
 }
 
 /// The schema without the meta columns.
 pub fn without_meta_columns(schema: &Schema) -> SchemaRef {
-    let data = schema.fields().iter().filter(|field| !is_meta_column(field.name())).map(Arc::clone);
-    Arc::new(Schema::new_with_metadata(data.collect::<Vec<_>>(), schema.metadata().clone()))
+    let data = schema
+        .fields()
+        .iter()
+        .filter(|field| !is_meta_column(field.name()))
+        .map(Arc::clone);
+    Arc::new(Schema::new_with_metadata(
+        data.collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    ))
 }
 
 #[cfg(test)]

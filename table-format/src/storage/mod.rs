@@ -1,1 +1,287 @@
+//! The only door to `object_store`: table-relative paths, create-if-absent, listing.
+//!
+//! Paths are used as they are: a `%` in a partition directory is part of its name, so nothing is encoded or decoded here
+//! (`Path::parse`, never `Path::from`). The clients of cloud stores retry by themselves, within their bounds; what is left
+//! to do here is the reply that was lost on the way (see [`Storage::create`]).
 
+mod location;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The files of one table, by paths relative to its base path. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    name: Arc<str>,
+    is_local: bool,
+}
+
+/// What lies directly in a directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Names of the directories.
+    pub dirs: Vec<String>,
+    /// The files.
+    pub files: Vec<ListedFile>,
+}
+
+/// A file in a [`Listing`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Name without the directory.
+    pub name: String,
+    /// Length.
+    pub size_bytes: u64,
+    /// Last change.
+    pub modified: DateTime<Utc>,
+}
+
+impl Storage {
+    /// Opens a place: a local path, or an `s3://`, `gs://` or `az://` URL when the feature is built in. Nothing is
+    /// read or created yet.
+    ///
+    /// # Errors
+    /// `Invalid` when the location cannot be one.
+    pub fn open(location: &str) -> Result<Self> {
+        let located = location::locate(location)?;
+        Ok(Self {
+            store: located.store,
+            root: located.root,
+            name: located.name.into(),
+            is_local: located.is_local,
+        })
+    }
+
+    /// A place inside a given store, for tests and wrappers.
+    pub fn with_store(store: Arc<dyn ObjectStore>, root: Path, name: &str) -> Self {
+        Self { store, root, name: name.into(), is_local: false }
+    }
+
+    /// The same store one or more directories further down.
+    ///
+    /// # Errors
+    /// `Invalid` when `relative` is not a path.
+    pub fn at(&self, relative: &str) -> Result<Self> {
+        Ok(Self { root: self.object_path(relative)?, name: self.location_of(relative).into(), ..self.clone() })
+    }
+
+    /// How the place is named to users and to other engines: an absolute path or a URL, without a slash at the end.
+    pub fn location(&self) -> &str {
+        &self.name
+    }
+
+    /// How a file is named to users and to other engines.
+    pub fn location_of(&self, relative: &str) -> String {
+        crate::file_group::join_path(&self.name, relative)
+    }
+
+    /// The store behind.
+    pub fn object_store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The store's path of a table-relative one.
+    ///
+    /// # Errors
+    /// `Invalid` when a segment is empty, `.` or `..`.
+    pub fn object_path(&self, relative: &str) -> Result<Path> {
+        let joined = match (self.root.as_ref(), relative) {
+            (root, "") => root.to_owned(),
+            ("", relative) => relative.to_owned(),
+            (root, relative) => format!("{root}/{relative}"),
+        };
+        Path::parse(&joined)
+            .map_err(|error| Error::invalid(format!("path `{relative}`: {error}")).with_source(error))
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Unavailable` when the store gives up.
+    pub async fn read(&self, relative: &str) -> Result<Bytes> {
+        let path = self.object_path(relative)?;
+        let found = self.store.get(&path).await.map_err(|error| self.reading(error, relative))?;
+        found.bytes().await.map_err(|error| self.reading(error, relative))
+    }
+
+    /// Reads part of a file.
+    ///
+    /// # Errors
+    /// As [`Storage::read`].
+    pub async fn read_range(&self, relative: &str, range: Range<u64>) -> Result<Bytes> {
+        let path = self.object_path(relative)?;
+        let read = self.store.get_range(&path, range).await;
+        read.map_err(|error| self.reading(error, relative))
+    }
+
+    /// Reads a whole file, or nothing when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store gives up.
+    pub async fn read_if_exists(&self, relative: &str) -> Result<Option<Bytes>> {
+        none_if_missing(self.read(relative).await)
+    }
+
+    /// Whether a file exists.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store gives up.
+    pub async fn exists(&self, relative: &str) -> Result<bool> {
+        Ok(none_if_missing(self.size(relative).await)?.is_some())
+    }
+
+    /// Length of a file.
+    ///
+    /// # Errors
+    /// As [`Storage::read`].
+    pub async fn size(&self, relative: &str) -> Result<u64> {
+        let path = self.object_path(relative)?;
+        let found = self.store.head(&path).await;
+        found.map(|meta| meta.size).map_err(|error| self.reading(error, relative))
+    }
+
+    /// Creates a file that must not be there yet. A file with the very bytes counts as ours: the reply to an earlier
+    /// attempt was lost. (An empty one does not: any writer's would look like it.)
+    ///
+    /// # Errors
+    /// `AlreadyExists` when another one is there; `Unavailable` when the store gives up, with the outcome unknown.
+    pub async fn create(&self, relative: &str, bytes: Bytes) -> Result<()> {
+        let path = self.object_path(relative)?;
+        let options = PutOptions::from(PutMode::Create);
+        let payload = PutPayload::from_bytes(bytes.clone());
+        let Err(error) = self.store.put_opts(&path, payload, options).await else {
+            return Ok(());
+        };
+        let error = Error::from(error).context(format!("creating {}", self.location_of(relative)));
+        let may_be_ours = matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Unavailable);
+        if may_be_ours && !bytes.is_empty() && self.read_if_exists(relative).await? == Some(bytes) {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// Writes a file, whether or not it is there.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store gives up.
+    pub async fn overwrite(&self, relative: &str, bytes: Bytes) -> Result<()> {
+        let path = self.object_path(relative)?;
+        if self.is_local {
+            // Hadoop checks a file against the checksum that it keeps beside it, and would refuse the new bytes.
+            let (dir, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+            self.delete(&crate::file_group::join_path(dir, &format!(".{name}.crc"))).await?;
+        }
+        let written = self.store.put(&path, PutPayload::from_bytes(bytes)).await;
+        written.map(drop).map_err(|error| {
+            Error::from(error).context(format!("writing {}", self.location_of(relative)))
+        })
+    }
+
+    /// Deletes a file; one that is not there is fine.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store gives up.
+    pub async fn delete(&self, relative: &str) -> Result<()> {
+        let path = self.object_path(relative)?;
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => {
+                Err(Error::from(error).context(format!("deleting {}", self.location_of(relative))))
+            }
+        }
+    }
+
+    /// Lists a directory in the order of names; one that does not exist is empty.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store gives up.
+    pub async fn list(&self, relative: &str) -> Result<Listing> {
+        let path = self.object_path(relative)?;
+        let found = match self.store.list_with_delimiter(Some(&path)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Listing::default()),
+            Err(error) => {
+                let error = Error::from(error);
+                return Err(error.context(format!("listing {}", self.location_of(relative))));
+            }
+        };
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        let mut dirs: Vec<String> = found.common_prefixes.iter().filter_map(name).collect();
+        let mut files: Vec<ListedFile> = found
+            .objects
+            .iter()
+            .filter_map(|meta| {
+                let name = name(&meta.location)?;
+                Some(ListedFile { name, size_bytes: meta.size, modified: meta.last_modified })
+            })
+            .collect();
+        dirs.sort_unstable();
+        files.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+        Ok(Listing { dirs, files })
+    }
+
+    fn reading(&self, error: object_store::Error, relative: &str) -> Error {
+        Error::from(error).context(format!("reading {}", self.location_of(relative)))
+    }
+}
+
+fn none_if_missing<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_are_kept_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let location = dir.path().join("not there yet");
+        let storage = Storage::open(location.to_str().unwrap()).unwrap();
+        assert_eq!(storage.list("").await.unwrap(), Listing::default());
+        let body = Bytes::from_static(b"x");
+        for name in ["p=a%3Ab/.f_1.log.1_0-0-0", "p=ä b/x.parquet"] {
+            storage.create(name, body.clone()).await.unwrap();
+            assert!(location.join(name).exists());
+            assert_eq!(storage.read(name).await.unwrap(), body);
+        }
+        assert_eq!(storage.list("").await.unwrap().dirs, ["p=a%3Ab", "p=ä b"]);
+        assert_eq!(storage.list("p=a%3Ab").await.unwrap().files[0].name, ".f_1.log.1_0-0-0");
+    }
+
+    #[tokio::test]
+    async fn creates_once_and_finds_its_own_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
+        storage.create("a/b", Bytes::from_static(b"mine")).await.unwrap();
+        storage.create("a/b", Bytes::from_static(b"mine")).await.unwrap();
+        let lost = storage.create("a/b", Bytes::from_static(b"other")).await.unwrap_err();
+        assert_eq!(lost.kind(), ErrorKind::AlreadyExists);
+        storage.create("a/empty", Bytes::new()).await.unwrap();
+        assert!(storage.create("a/empty", Bytes::new()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn overwriting_drops_the_checksum_of_hadoop() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
+        storage.overwrite(".f.crc", Bytes::from_static(b"1")).await.unwrap();
+        storage.overwrite("f", Bytes::from_static(b"2")).await.unwrap();
+        assert!(!storage.exists(".f.crc").await.unwrap());
+        storage.delete("f").await.unwrap();
+        storage.delete("f").await.unwrap();
+    }
+}

@@ -174,6 +174,11 @@ impl Instant {
         }
     }
 
+    /// Completion time, or the begin time where none is known.
+    pub fn end_time(&self) -> &InstantTime {
+        self.completion.as_ref().unwrap_or(&self.time)
+    }
+
     /// Reads a timeline file name; `None` for names that are not instants, which Hudi ignores too.
     pub fn parse_file_name(name: &str) -> Option<Self> {
         let (times, rest) = name.split_once('.')?;

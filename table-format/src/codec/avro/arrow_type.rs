@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit as ArrowTimeUnit};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit as ArrowTimeUnit,
+};
 
 use super::schema::{AvroField, AvroRecord, AvroSchema, AvroType, TimeUnit};
 
@@ -24,7 +26,11 @@ fn arrow_field(field: &AvroField) -> Field {
 
 fn named_field(name: &str, data_type: &AvroType) -> Field {
     let (inner, null_branch) = data_type.unwrap_nullable();
-    Field::new(name, arrow_type(inner), null_branch.is_some() || matches!(inner, AvroType::Null))
+    Field::new(
+        name,
+        arrow_type(inner),
+        null_branch.is_some() || matches!(inner, AvroType::Null),
+    )
 }
 
 pub(super) fn element_field(items: &AvroType) -> FieldRef {
@@ -32,11 +38,18 @@ pub(super) fn element_field(items: &AvroType) -> FieldRef {
 }
 
 pub(super) fn entries_fields(values: &AvroType) -> Fields {
-    Fields::from(vec![Field::new("key", DataType::Utf8, false), named_field("value", values)])
+    Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        named_field("value", values),
+    ])
 }
 
 pub(super) fn entries_field(values: &AvroType) -> FieldRef {
-    Arc::new(Field::new("key_value", DataType::Struct(entries_fields(values)), false))
+    Arc::new(Field::new(
+        "key_value",
+        DataType::Struct(entries_fields(values)),
+        false,
+    ))
 }
 
 pub(super) fn arrow_unit(unit: TimeUnit) -> ArrowTimeUnit {
@@ -64,8 +77,12 @@ pub(super) fn arrow_type(data_type: &AvroType) -> DataType {
         AvroType::Timestamp { unit, utc } => {
             DataType::Timestamp(arrow_unit(*unit), utc.then(|| Arc::from("UTC")))
         }
-        AvroType::Decimal { precision, scale, .. } => DataType::Decimal128(*precision, *scale),
-        AvroType::Fixed(size) => DataType::FixedSizeBinary(i32::try_from(*size).unwrap_or(i32::MAX)),
+        AvroType::Decimal {
+            precision, scale, ..
+        } => DataType::Decimal128(*precision, *scale),
+        AvroType::Fixed(size) => {
+            DataType::FixedSizeBinary(i32::try_from(*size).unwrap_or(i32::MAX))
+        }
         AvroType::Array(items) => DataType::List(element_field(items)),
         AvroType::Map(values) => DataType::Map(entries_field(values), false),
         AvroType::Record(record) => DataType::Struct(arrow_fields(record)),

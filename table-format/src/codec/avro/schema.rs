@@ -130,9 +130,14 @@ impl AvroSchema {
     pub fn parse(json: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(json)
             .map_err(|error| corrupt("", format!("not JSON: {error}")).with_source(error))?;
-        let mut parser = Parser { named: HashMap::new(), nodes: 0 };
+        let mut parser = Parser {
+            named: HashMap::new(),
+            nodes: 0,
+        };
         match parser.parse(&value, "", "")? {
-            AvroType::Record(record) => Ok(Self { record: Arc::unwrap_or_clone(record) }),
+            AvroType::Record(record) => Ok(Self {
+                record: Arc::unwrap_or_clone(record),
+            }),
             _ => Err(corrupt("", "the schema of a row must be a record")),
         }
     }
@@ -163,7 +168,11 @@ fn unsupported(path: &str, message: impl std::fmt::Display) -> Error {
 }
 
 fn at(path: &str, message: impl std::fmt::Display) -> String {
-    if path.is_empty() { message.to_string() } else { format!("field `{path}`: {message}") }
+    if path.is_empty() {
+        message.to_string()
+    } else {
+        format!("field `{path}`: {message}")
+    }
 }
 
 struct Parser {
@@ -176,7 +185,10 @@ impl Parser {
     fn count(&mut self, nodes: usize, path: &str) -> Result<()> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
-            return Err(unsupported(path, format!("expands to more than {NODES_MAX} types")));
+            return Err(unsupported(
+                path,
+                format!("expands to more than {NODES_MAX} types"),
+            ));
         }
         Ok(())
     }
@@ -213,7 +225,8 @@ impl Parser {
 
     fn union(&mut self, branches: &[Value], namespace: &str, path: &str) -> Result<AvroType> {
         let is_null = |value: &Value| {
-            value.as_str() == Some("null") || value.get("type").and_then(Value::as_str) == Some("null")
+            value.as_str() == Some("null")
+                || value.get("type").and_then(Value::as_str) == Some("null")
         };
         let (null_branch, inner) = match branches {
             [null, inner] if is_null(null) => (0, inner),
@@ -229,15 +242,24 @@ impl Parser {
         Ok(AvroType::Nullable { null_branch, inner })
     }
 
-    fn object(&mut self, object: &Map<String, Value>, namespace: &str, path: &str) -> Result<AvroType> {
+    fn object(
+        &mut self,
+        object: &Map<String, Value>,
+        namespace: &str,
+        path: &str,
+    ) -> Result<AvroType> {
         let name = match object.get("type") {
             Some(Value::String(name)) => name.as_str(),
             Some(nested) => return self.parse(nested, namespace, path),
             None => return Err(corrupt(path, "a type without `type`")),
         };
         match name {
-            "array" => Ok(AvroType::Array(Arc::new(self.child(object, "items", namespace, path)?))),
-            "map" => Ok(AvroType::Map(Arc::new(self.child(object, "values", namespace, path)?))),
+            "array" => Ok(AvroType::Array(Arc::new(
+                self.child(object, "items", namespace, path)?,
+            ))),
+            "map" => Ok(AvroType::Map(Arc::new(
+                self.child(object, "values", namespace, path)?,
+            ))),
             "record" | "error" => self.record(object, namespace, path),
             "enum" => {
                 let symbols = symbols(object, path)?;
@@ -258,7 +280,9 @@ impl Parser {
         namespace: &str,
         path: &str,
     ) -> Result<AvroType> {
-        let value = object.get(key).ok_or_else(|| corrupt(path, format!("no `{key}`")))?;
+        let value = object
+            .get(key)
+            .ok_or_else(|| corrupt(path, format!("no `{key}`")))?;
         self.parse(value, namespace, path)
     }
 
@@ -270,17 +294,24 @@ impl Parser {
         path: &str,
         body: impl FnOnce(&mut Self, &str) -> Result<AvroType>,
     ) -> Result<AvroType> {
-        let name = text(object, "name").ok_or_else(|| corrupt(path, "a named type without `name`"))?;
+        let name =
+            text(object, "name").ok_or_else(|| corrupt(path, "a named type without `name`"))?;
         let full = full_name(name, text(object, "namespace").unwrap_or(namespace));
         let inner_namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace);
         self.named.insert(full.clone(), None);
         let before = self.nodes;
         let data_type = body(self, inner_namespace)?;
-        self.named.insert(full, Some((data_type.clone(), self.nodes - before)));
+        self.named
+            .insert(full, Some((data_type.clone(), self.nodes - before)));
         Ok(data_type)
     }
 
-    fn record(&mut self, object: &Map<String, Value>, namespace: &str, path: &str) -> Result<AvroType> {
+    fn record(
+        &mut self,
+        object: &Map<String, Value>,
+        namespace: &str,
+        path: &str,
+    ) -> Result<AvroType> {
         let name = text(object, "name").unwrap_or_default();
         let full = full_name(name, text(object, "namespace").unwrap_or(namespace));
         let Some(Value::Array(entries)) = object.get("fields") else {
@@ -291,16 +322,27 @@ impl Parser {
             for entry in entries {
                 let name = entry.get("name").and_then(Value::as_str);
                 let name = name.ok_or_else(|| corrupt(path, "a field without `name`"))?;
-                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-                let data_type =
-                    entry.get("type").ok_or_else(|| corrupt(&path, "a field without `type`"))?;
+                let path = if path.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{path}.{name}")
+                };
+                let data_type = entry
+                    .get("type")
+                    .ok_or_else(|| corrupt(&path, "a field without `type`"))?;
                 let data_type = parser.parse(data_type, namespace, &path)?;
                 if fields.iter().any(|field| field.name == name) {
                     return Err(corrupt(&path, "the field is there twice"));
                 }
-                fields.push(AvroField { name: name.to_owned(), data_type });
+                fields.push(AvroField {
+                    name: name.to_owned(),
+                    data_type,
+                });
             }
-            Ok(AvroType::Record(Arc::new(AvroRecord { full_name: full, fields })))
+            Ok(AvroType::Record(Arc::new(AvroRecord {
+                full_name: full,
+                fields,
+            })))
         })
     }
 }
@@ -334,26 +376,34 @@ fn primitive(name: &str) -> Option<AvroType> {
 /// Applies the logical type; one that is unknown or does not fit its base is ignored, as the specification asks.
 fn logical(base: AvroType, object: &Map<String, Value>, path: &str) -> Result<AvroType> {
     let timestamp = |unit, utc| AvroType::Timestamp { unit, utc };
-    Ok(match (base, text(object, "logicalType").unwrap_or_default()) {
-        (AvroType::Int, "date") => AvroType::Date,
-        (AvroType::Int, "time-millis") => AvroType::Time(TimeUnit::Millis),
-        (AvroType::Long, "time-micros") => AvroType::Time(TimeUnit::Micros),
-        (AvroType::Long, "timestamp-millis") => timestamp(TimeUnit::Millis, true),
-        (AvroType::Long, "timestamp-micros") => timestamp(TimeUnit::Micros, true),
-        (AvroType::Long, "timestamp-nanos") => timestamp(TimeUnit::Nanos, true),
-        (AvroType::Long, "local-timestamp-millis") => timestamp(TimeUnit::Millis, false),
-        (AvroType::Long, "local-timestamp-micros") => timestamp(TimeUnit::Micros, false),
-        (AvroType::Long, "local-timestamp-nanos") => timestamp(TimeUnit::Nanos, false),
-        (AvroType::Bytes, "decimal") => decimal(object, None, path)?,
-        (base, _) => base,
-    })
+    Ok(
+        match (base, text(object, "logicalType").unwrap_or_default()) {
+            (AvroType::Int, "date") => AvroType::Date,
+            (AvroType::Int, "time-millis") => AvroType::Time(TimeUnit::Millis),
+            (AvroType::Long, "time-micros") => AvroType::Time(TimeUnit::Micros),
+            (AvroType::Long, "timestamp-millis") => timestamp(TimeUnit::Millis, true),
+            (AvroType::Long, "timestamp-micros") => timestamp(TimeUnit::Micros, true),
+            (AvroType::Long, "timestamp-nanos") => timestamp(TimeUnit::Nanos, true),
+            (AvroType::Long, "local-timestamp-millis") => timestamp(TimeUnit::Millis, false),
+            (AvroType::Long, "local-timestamp-micros") => timestamp(TimeUnit::Micros, false),
+            (AvroType::Long, "local-timestamp-nanos") => timestamp(TimeUnit::Nanos, false),
+            (AvroType::Bytes, "decimal") => decimal(object, None, path)?,
+            (base, _) => base,
+        },
+    )
 }
 
 fn fixed(object: &Map<String, Value>, path: &str) -> Result<AvroType> {
-    let size = object.get("size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
+    let size = object
+        .get("size")
+        .and_then(Value::as_u64)
+        .and_then(|size| usize::try_from(size).ok());
     let size = size.ok_or_else(|| corrupt(path, "a fixed without `size`"))?;
     if size > FIXED_BYTES_MAX {
-        return Err(unsupported(path, format!("a fixed of {size} bytes (limit {FIXED_BYTES_MAX})")));
+        return Err(unsupported(
+            path,
+            format!("a fixed of {size} bytes (limit {FIXED_BYTES_MAX})"),
+        ));
     }
     match text(object, "logicalType") {
         Some("decimal") => decimal(object, Some(size), path),
@@ -363,18 +413,26 @@ fn fixed(object: &Map<String, Value>, path: &str) -> Result<AvroType> {
 
 fn decimal(object: &Map<String, Value>, fixed_size: Option<usize>, path: &str) -> Result<AvroType> {
     let number = |key: &str| object.get(key).and_then(Value::as_u64);
-    let precision = number("precision").ok_or_else(|| corrupt(path, "a decimal without `precision`"))?;
+    let precision =
+        number("precision").ok_or_else(|| corrupt(path, "a decimal without `precision`"))?;
     let scale = number("scale").unwrap_or(0);
     let narrow = (u8::try_from(precision), i8::try_from(scale));
     match narrow {
         (Ok(precision), Ok(scale))
-            if (1..=DECIMAL_PRECISION_MAX).contains(&precision) && i16::from(scale) <= i16::from(precision) =>
+            if (1..=DECIMAL_PRECISION_MAX).contains(&precision)
+                && i16::from(scale) <= i16::from(precision) =>
         {
-            Ok(AvroType::Decimal { precision, scale, fixed_size })
+            Ok(AvroType::Decimal {
+                precision,
+                scale,
+                fixed_size,
+            })
         }
         _ => Err(unsupported(
             path,
-            format!("decimal({precision},{scale}); at most {DECIMAL_PRECISION_MAX} digits are handled"),
+            format!(
+                "decimal({precision},{scale}); at most {DECIMAL_PRECISION_MAX} digits are handled"
+            ),
         )),
     }
 }
@@ -396,7 +454,12 @@ mod tests {
 
     fn field_types(json: &str) -> Vec<AvroType> {
         let schema = AvroSchema::parse(json).unwrap();
-        schema.record.fields.into_iter().map(|field| field.data_type).collect()
+        schema
+            .record
+            .fields
+            .into_iter()
+            .map(|field| field.data_type)
+            .collect()
     }
 
     #[test]
@@ -408,8 +471,20 @@ mod tests {
                 {"name":"z","type":["null","a.b.f"]}]}"#,
         );
         let inner = Arc::new(AvroType::Fixed(3));
-        assert_eq!(types[1], AvroType::Nullable { null_branch: 1, inner: Arc::clone(&inner) });
-        assert_eq!(types[2], AvroType::Nullable { null_branch: 0, inner });
+        assert_eq!(
+            types[1],
+            AvroType::Nullable {
+                null_branch: 1,
+                inner: Arc::clone(&inner)
+            }
+        );
+        assert_eq!(
+            types[2],
+            AvroType::Nullable {
+                null_branch: 0,
+                inner
+            }
+        );
     }
 
     #[test]
@@ -422,34 +497,67 @@ mod tests {
         );
         assert_eq!(types[0].unwrap_nullable().0, &AvroType::String);
         assert_eq!(types[1], AvroType::Map(Arc::new(AvroType::Long)));
-        assert_eq!(types[2], AvroType::Timestamp { unit: TimeUnit::Micros, utc: true });
+        assert_eq!(
+            types[2],
+            AvroType::Timestamp {
+                unit: TimeUnit::Micros,
+                utc: true
+            }
+        );
     }
 
     #[test]
     fn sizes_decimals_as_spark_does() {
         let table = [
-            (1..=2, 1), (3..=4, 2), (5..=6, 3), (7..=9, 4), (10..=11, 5), (12..=14, 6), (15..=16, 7),
-            (17..=18, 8), (19..=21, 9), (22..=23, 10), (24..=26, 11), (27..=28, 12), (29..=31, 13),
-            (32..=33, 14), (34..=35, 15), (36..=38, 16),
+            (1..=2, 1),
+            (3..=4, 2),
+            (5..=6, 3),
+            (7..=9, 4),
+            (10..=11, 5),
+            (12..=14, 6),
+            (15..=16, 7),
+            (17..=18, 8),
+            (19..=21, 9),
+            (22..=23, 10),
+            (24..=26, 11),
+            (27..=28, 12),
+            (29..=31, 13),
+            (32..=33, 14),
+            (34..=35, 15),
+            (36..=38, 16),
         ];
         for (precisions, bytes) in table {
             for precision in precisions {
-                assert_eq!(decimal_fixed_size(precision), bytes, "precision {precision}");
+                assert_eq!(
+                    decimal_fixed_size(precision),
+                    bytes,
+                    "precision {precision}"
+                );
             }
         }
     }
 
     #[test]
     fn refuses_what_columns_cannot_hold() {
-        let recursive = r#"{"type":"record","name":"n","fields":[{"name":"next","type":["null","n"]}]}"#;
+        let recursive =
+            r#"{"type":"record","name":"n","fields":[{"name":"next","type":["null","n"]}]}"#;
         let error = AvroSchema::parse(recursive).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("`next`"), "{error}");
         let decimal = r#"{"type":"record","name":"n","fields":[
             {"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":39,"scale":0}}]}"#;
-        assert_eq!(AvroSchema::parse(decimal).unwrap_err().kind(), ErrorKind::Unsupported);
-        assert_eq!(AvroSchema::parse("{").unwrap_err().kind(), ErrorKind::Corrupt);
-        assert_eq!(AvroSchema::parse("\"int\"").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(
+            AvroSchema::parse(decimal).unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
+        assert_eq!(
+            AvroSchema::parse("{").unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
+        assert_eq!(
+            AvroSchema::parse("\"int\"").unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
     }
 
     #[test]
@@ -465,6 +573,9 @@ mod tests {
             );
         }
         let json = format!(r#"{{"type":"record","name":"top","fields":[{fields}]}}"#);
-        assert_eq!(AvroSchema::parse(&json).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            AvroSchema::parse(&json).unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
     }
 }

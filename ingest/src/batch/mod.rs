@@ -1,0 +1,17 @@
+//! Rows of a source to Arrow batches: decoders write straight into typed column builders.
+
+mod binary_row;
+mod builder;
+mod byte_reader;
+mod column_builder;
+mod decimal;
+mod decode_error;
+mod json_text;
+mod temporal;
+
+pub use builder::BatchBuilder;
+pub(crate) use byte_reader::ByteReader;
+pub(crate) use column_builder::ColumnBuilder;
+pub(crate) use decimal::PackedDecimal;
+pub use decode_error::DecodeError;
+pub(crate) use temporal::{TimeOfDay, TimeText, date_days, timestamp_micros};

@@ -1,0 +1,112 @@
+//! A pipeline: a server's tables into lake tables, snapshot first, then the log for ever.
+//!
+//! What a table holds stands in its newest commit; a start reads that, loads what a snapshot has left, and follows the
+//! log from the lowest position of all tables. Every failure that may pass is answered by starting over from there.
+
+pub(crate) mod memory;
+pub(crate) mod progress;
+mod retry;
+mod schema_change;
+mod start;
+mod stream;
+mod table_map;
+
+use std::sync::Arc;
+
+use table_format::env::Env;
+use table_format::storage::Storage;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{PipelineConfig, StartupMode};
+use crate::error::Result;
+use crate::source::mysql::dump::BinlogStream;
+use crate::source::mysql::safe_position::current_position;
+use memory::MemoryPlan;
+pub use progress::{Phase, Progress, TableProgress};
+use retry::Backoff;
+use start::Start;
+use stream::{StreamEnd, Streamer};
+
+/// When a run of a pipeline ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// Never.
+    Continuous,
+    /// Once everything that the source held at the start is committed.
+    UntilCurrent,
+}
+
+/// A configured pipeline.
+#[derive(Debug)]
+pub struct Pipeline {
+    config: PipelineConfig,
+    env: Env,
+    lake: Storage,
+    plan: MemoryPlan,
+    progress: Arc<Progress>,
+    shutdown: CancellationToken,
+}
+
+impl Pipeline {
+    /// A pipeline that works within `env.memory` and ends in an orderly way when `shutdown` is cancelled.
+    ///
+    /// # Errors
+    /// `Invalid` when the lake's location is not one.
+    pub fn try_new(config: PipelineConfig, env: Env, shutdown: CancellationToken) -> Result<Self> {
+        let lake = Storage::open(&config.sink.path)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let plan = MemoryPlan::new(env.memory.ceiling_bytes(), cores);
+        let progress = Arc::new(Progress::new(env.memory.clone()));
+        Ok(Self { config, env, lake, plan, progress, shutdown })
+    }
+
+    /// Counters of what the pipeline does.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Runs until the mode's end, a shutdown, or an error that trying again does not mend. Everything that was read up
+    /// to the last source transaction boundary is committed when it returns without an error.
+    ///
+    /// # Errors
+    /// `Invalid` for what the user has to change at the source, in the pipeline file or in the lake; `Unavailable` when
+    /// the server or store cannot be reached at the start, or (until current) not for a while.
+    pub async fn run(&self, mode: RunMode) -> Result<()> {
+        let mut backoff = Backoff::new(mode);
+        loop {
+            match self.run_once(mode, &mut backoff).await {
+                Ok(StreamEnd::TablesChanged) => tracing::info!("tables changed at the source; looking again"),
+                Ok(StreamEnd::CaughtUp | StreamEnd::ShutDown) => return Ok(()),
+                Err(error) => {
+                    let wait = backoff.after(error)?;
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.shutdown.cancelled() => return Ok(()),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_once(&self, mode: RunMode, backoff: &mut Backoff) -> Result<StreamEnd> {
+        let mut start = Start::prepare(self).await?;
+        backoff.reset();
+        self.load_snapshots(&mut start).await?;
+        if self.shutdown.is_cancelled() {
+            return Ok(StreamEnd::ShutDown);
+        }
+        if self.config.source.startup_mode == StartupMode::Snapshot {
+            return Ok(StreamEnd::CaughtUp);
+        }
+        let until = match mode {
+            RunMode::Continuous => None,
+            RunMode::UntilCurrent => Some(current_position(&mut start.control).await?),
+        };
+        let options = start.options.clone();
+        let position = start.position(self).await?;
+        let tables = start.into_stream_tables()?;
+        tracing::info!(%position, tables = tables.len(), "following the binary log");
+        let stream = BinlogStream::open(&options, self.config.source.server_id, &position).await?;
+        Streamer::new(self, until, tables, position)?.run(stream).await
+    }
+}

@@ -1,0 +1,34 @@
+//! The command line. Data goes to standard output, everything else to standard error.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration or preflight check failed, 130 interrupted.
+
+use clap::{Parser, Subcommand};
+use indicatif::MultiProgress;
+
+use crate::commands::{self, Failure};
+
+/// Lands MySQL and MariaDB change data in Apache Hudi tables.
+#[derive(Debug, Parser)]
+#[command(name = "lakebed", version, max_term_width = 100, after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration or preflight check failed, 130 interrupted.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copy tables into the lake, then follow the binary log
+    Run(commands::run::RunArgs),
+    /// Check configuration, source and lake before a run
+    Check(commands::check::CheckArgs),
+}
+
+impl Cli {
+    pub(crate) async fn run(self, area: &MultiProgress) -> Result<(), Failure> {
+        match self.command {
+            Command::Run(args) => commands::run::run(args, area).await,
+            Command::Check(args) => commands::check::check(args).await,
+        }
+    }
+}
