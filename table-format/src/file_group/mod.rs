@@ -1,8 +1,17 @@
 //! File groups: the files that hold one set of keys over time, and how their names are read.
 
+mod base_file_writer;
+mod key_footer;
 mod name;
+mod parquet_schema;
+mod parquet_source;
+mod upload;
 
+pub use base_file_writer::BaseFileOptions;
+pub(crate) use base_file_writer::{BaseFileFormat, BaseFileWriter, WrittenBaseFile};
 pub use name::{BaseFile, LogFile};
+pub(crate) use parquet_source::ParquetSource;
+pub(crate) use upload::FileUpload;
 
 use crate::timeline::InstantTime;
 
