@@ -135,14 +135,18 @@ fn check_columns(spec: &TableSpec) -> Result<()> {
     Ok(())
 }
 
-/// Replaces the properties of a table; readers take the backup in between.
+/// Replaces the properties `current` of a table by `changed`; readers take the backup in between.
 ///
-/// Java: HoodieTableConfig#modify.
-pub(crate) async fn store_config(storage: &Storage, env: &Env, config: &TableConfig) -> Result<()> {
-    if let Some(current) = storage.read_if_exists(PROPERTIES_PATH).await? {
-        storage.overwrite(PROPERTIES_BACKUP_PATH, current).await?;
-    }
-    storage.overwrite(PROPERTIES_PATH, encode(config, env)).await?;
+/// Java: HoodieTableConfig#modify. The backup is made of `current`, not of the file: that may be broken, and `current` come
+/// from an earlier backup.
+pub(crate) async fn replace_config(
+    storage: &Storage,
+    env: &Env,
+    current: &TableConfig,
+    changed: &TableConfig,
+) -> Result<()> {
+    storage.overwrite(PROPERTIES_BACKUP_PATH, encode(current, env)).await?;
+    storage.overwrite(PROPERTIES_PATH, encode(changed, env)).await?;
     storage.delete(PROPERTIES_BACKUP_PATH).await
 }
 

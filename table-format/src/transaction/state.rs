@@ -13,7 +13,7 @@ use crate::index::key_range::KeyRangeIndex;
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::storage::Storage;
 use crate::table::Table;
-use crate::table::create::store_config;
+use crate::table::create::replace_config;
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::transaction::instant_clock::next_instant_time;
 use crate::writer::WriterOptions;
@@ -123,7 +123,7 @@ pub(crate) async fn disable_metadata_table(
     properties.remove(key::METADATA_PARTITIONS);
     properties.remove("hoodie.table.metadata.partitions.inflight");
     let changed = TableConfig::try_new(properties)?;
-    store_config(storage, env, &changed).await?;
+    replace_config(storage, env, config, &changed).await?;
     tracing::info!(table = config.name(), "took the metadata table out of use");
     Ok(changed)
 }

@@ -109,8 +109,10 @@ impl TableWriter {
         let mut known = state.known.lock().await;
         let completed: BTreeSet<Instant> = timeline.completed_writes().cloned().collect();
         if !known.is_index_current || known.instants != completed {
+            let key_field = table.keys.fields().first().map_or("", String::as_str);
+            let (schema, index) = (&known.schema, &known.index);
             let index =
-                load_index(&state.storage, &table, &known.schema, &timeline, &known.index).await?;
+                load_index(&state.storage, &table.config, key_field, schema, &timeline, index).await?;
             known.index = Arc::new(index);
             known.instants = completed;
             known.is_index_current = true;
