@@ -15,6 +15,9 @@ pub mod record;
 pub mod storage;
 pub mod timeline;
 
+mod index;
 pub mod table;
+mod transaction;
+pub mod writer;
 
 pub use error::{Error, ErrorKind, Result};
