@@ -107,6 +107,6 @@ impl Pipeline {
         let tables = start.into_stream_tables()?;
         tracing::info!(%position, tables = tables.len(), "following the binary log");
         let stream = BinlogStream::open(&options, self.config.source.server_id, &position).await?;
-        Streamer::new(self, until, tables, position).run(stream).await
+        Streamer::new(self, until, tables, position)?.run(stream).await
     }
 }

@@ -13,7 +13,7 @@ use crate::position::BinlogPosition;
 use crate::sink::LakeTable;
 use crate::snapshot::{SnapshotLoader, TableLoad};
 use crate::source::mysql::chunk::initial_range;
-use crate::source::mysql::connection::{MySqlConnection, MySqlOptions};
+use crate::source::mysql::connection::{Connection, MySqlOptions};
 use crate::source::mysql::discovery::{DiscoveredTable, discover};
 use crate::source::mysql::safe_position::{current_position, safe_position};
 use table_format::timeline::Instant;
@@ -31,7 +31,7 @@ pub(super) struct StartTable {
 /// Everything a run knows before it reads rows.
 pub(super) struct Start {
     pub(super) options: MySqlOptions,
-    pub(super) control: MySqlConnection,
+    pub(super) control: Connection,
     tables: Vec<StartTable>,
 }
 
@@ -40,7 +40,7 @@ impl Start {
     pub(super) async fn prepare(pipeline: &Pipeline) -> Result<Self> {
         let config = &pipeline.config;
         let options = MySqlOptions::from_config(&config.source)?;
-        let mut control = MySqlConnection::connect(&options).await?;
+        let mut control = Connection::connect(&options).await?;
         let discovered = discover(&mut control, config.source.tables.regex()).await?;
         if discovered.is_empty() {
             return Err(Error::invalid(format!(

@@ -15,7 +15,7 @@ use super::table_map::TableMaps;
 use crate::batch::BatchBuilder;
 use crate::checkpoint::{PipelineCheckpoint, TableCheckpoint};
 use crate::error::Result;
-use crate::position::BinlogPosition;
+use crate::position::{BinlogPosition, GtidSet};
 use crate::schema::SourceTable;
 use crate::sink::LakeTable;
 use crate::source::mysql::binlog::{BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent};
@@ -102,7 +102,10 @@ pub(crate) struct Streamer<'a> {
     /// End of the last event.
     read_to: u64,
     in_transaction: bool,
+    /// GTID of the source transaction that is being read.
     gtid: Option<String>,
+    /// Those that were read whole.
+    gtids: GtidSet,
     buffered: Reservation,
     pending_rows: u64,
     pending_bytes: u64,
@@ -119,10 +122,11 @@ impl<'a> Streamer<'a> {
         until: Option<BinlogPosition>,
         tables: Vec<StreamTable>,
         start: BinlogPosition,
-    ) -> Self {
+    ) -> Result<Self> {
+        let gtids = start.gtid.as_deref().unwrap_or_default().parse()?;
         let name = |table: &StreamTable| (table.source.database.clone(), table.source.name.clone());
         let by_name = tables.iter().enumerate().map(|(index, table)| (name(table), index)).collect();
-        Self {
+        Ok(Self {
             pipeline,
             until,
             tables,
@@ -131,6 +135,7 @@ impl<'a> Streamer<'a> {
             decoder: BinlogDecoder::default(),
             read_to: start.pos,
             gtid: None,
+            gtids,
             position: start,
             in_transaction: false,
             buffered: pipeline.env.memory.book(0),
@@ -139,7 +144,7 @@ impl<'a> Streamer<'a> {
             pending_since: None,
             noted: None,
             changed: false,
-        }
+        })
     }
 
     /// Reads until the wanted position is committed or a shutdown is asked for.
@@ -235,7 +240,7 @@ impl<'a> Streamer<'a> {
             }
             BinlogEvent::TableMap(map) => self.maps.learn(map, &self.by_name, &self.tables, self.pipeline.config)?,
             BinlogEvent::Rows(rows) => self.take_rows(&rows).await?,
-            BinlogEvent::Xid => self.end_transaction(),
+            BinlogEvent::Xid => self.end_transaction()?,
             BinlogEvent::Query(query) => self.take_query(&query).await?,
             BinlogEvent::Heartbeat { .. } => self.pipeline.progress.set_caught_up(),
             BinlogEvent::FormatDescription | BinlogEvent::Ignored => {}
@@ -261,13 +266,13 @@ impl<'a> Streamer<'a> {
         self.read_to = position;
     }
 
-    fn end_transaction(&mut self) {
+    fn end_transaction(&mut self) -> Result<()> {
         self.in_transaction = false;
         self.position.pos = self.read_to;
         if let Some(gtid) = self.gtid.take() {
-            self.position.add_gtid(&gtid);
+            self.gtids.add(&gtid)?;
         }
-        self.pipeline.progress.set_position(self.position.to_string());
+        Ok(())
     }
 
     async fn take_rows(&mut self, rows: &RowsEvent<'_>) -> Result<()> {
@@ -306,12 +311,12 @@ impl<'a> Streamer<'a> {
         match query.sql.as_ref() {
             "BEGIN" => self.in_transaction = true,
             // A rolled back transaction is only logged when it changed tables without transactions: those rows stand.
-            "COMMIT" | "ROLLBACK" => self.end_transaction(),
+            "COMMIT" | "ROLLBACK" => self.end_transaction()?,
             sql => {
                 let change = schema_change::of_statement(sql, &query.database, self.pipeline.config, &self.by_name)?;
                 // Every statement but a savepoint inside a transaction commits on its own.
                 if !self.in_transaction || change != SchemaChange::None {
-                    self.end_transaction();
+                    self.end_transaction()?;
                 }
                 if let SchemaChange::Tables(names) = change {
                     self.changed = true;
@@ -333,6 +338,9 @@ impl<'a> Streamer<'a> {
 
     /// Commits every table that changed at the last source transaction boundary, then notes the position for the others.
     async fn commit(&mut self) -> Result<()> {
+        let gtids = self.gtids.to_string();
+        self.position.gtid = (!gtids.is_empty()).then_some(gtids);
+        self.pipeline.progress.set_position(self.position.to_string());
         let (position, pipeline) = (&self.position, &self.pipeline.config.name);
         let dirty = self.tables.iter_mut().filter(|table| table.is_dirty());
         let commits = dirty.map(|table| table.commit(pipeline, position));

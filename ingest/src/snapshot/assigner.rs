@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::schema::SourceTable;
 use crate::source::mysql::chunk::{Chunk, ChunkSplitter, KeyRange};
-use crate::source::mysql::connection::MySqlConnection;
+use crate::source::mysql::connection::Connection;
 
 /// Splits ranges into chunks on demand and hands them out in runs of neighbours, so that what one reader writes into a
 /// base file is one contiguous key range.
 #[derive(Debug)]
 pub(crate) struct SplitAssigner {
-    connection: MySqlConnection,
+    connection: Connection,
     table: Arc<SourceTable>,
     chunk_rows: u64,
     chunks_per_run: usize,
@@ -23,7 +23,7 @@ pub(crate) struct SplitAssigner {
 
 impl SplitAssigner {
     pub(crate) fn new(
-        connection: MySqlConnection,
+        connection: Connection,
         table: Arc<SourceTable>,
         ranges: Vec<KeyRange>,
         chunk_rows: u64,

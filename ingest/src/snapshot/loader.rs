@@ -21,7 +21,7 @@ use table_format::record::RowKind;
 use crate::schema::SourceTable;
 use crate::sink::LakeTable;
 use crate::source::mysql::chunk::{Chunk, KeyRange, read_chunk};
-use crate::source::mysql::connection::{MySqlConnection, MySqlOptions};
+use crate::source::mysql::connection::{Connection, MySqlOptions};
 
 /// A snapshot is committed at most this often, so that base files can reach their size.
 const COMMITS_PER_INTERVAL: u32 = 6;
@@ -95,7 +95,7 @@ impl SnapshotLoader {
         let per_file = self.plan.file_source_bytes / (chunk_rows * row_bytes) + 1;
         let fair = chunks / (2 * self.plan.snapshot_workers as u64) + 1;
         let per_run = usize::try_from(per_file.min(fair)).unwrap_or(1);
-        let connection = MySqlConnection::connect_snapshot(&self.options).await?;
+        let connection = Connection::connect_snapshot(&self.options).await?;
         let table = Arc::clone(&load.source);
         let assigner = SplitAssigner::new(connection, table, remaining, chunk_rows, per_run);
         Ok(Arc::new(Mutex::new(assigner)))
@@ -134,7 +134,7 @@ impl SnapshotLoader {
 
 /// Reads runs of chunks, each into file groups of its own.
 struct Reader {
-    connection: Option<MySqlConnection>,
+    connection: Option<Connection>,
     options: MySqlOptions,
     assigner: Arc<Mutex<SplitAssigner>>,
     builder: BatchBuilder,
@@ -177,7 +177,7 @@ impl Reader {
     ) -> Result<()> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => MySqlConnection::connect_snapshot(&self.options).await?,
+            None => Connection::connect_snapshot(&self.options).await?,
         };
         while let Some(chunk) = run.pop_front() {
             self.read_chunk(&mut connection, &chunk, writer).await?;
@@ -192,7 +192,7 @@ impl Reader {
 
     async fn read_chunk(
         &mut self,
-        connection: &mut MySqlConnection,
+        connection: &mut Connection,
         chunk: &Chunk,
         writer: &mut BulkInsertWriter,
     ) -> Result<()> {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use ingest::source::mysql::connection::MySqlConnection;
-use ingest::source::mysql::options::MySqlOptions;
+use ingest::source::mysql::connection::Connection;
+use ingest::source::mysql::connection::MySqlOptions;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ async fn write(
     stop: CancellationToken,
     changes: Arc<AtomicU64>,
 ) -> Result<()> {
-    let mut connection = MySqlConnection::connect(&options).await?;
+    let mut connection = Connection::connect(&options).await?;
     let mut random = seed;
     let mut draw = |below: u64| {
         // Knuth's MMIX generator: the demo only needs its choices to differ.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use ingest::source::mysql::connection::MySqlConnection;
+use ingest::source::mysql::connection::Connection;
 
 /// Orders before the writers start.
 pub(super) const ORDERS: u64 = 1_000_000;
@@ -44,7 +44,7 @@ const SCHEMA: &[&str] = &[
 ];
 
 /// Creates and fills the tables.
-pub(super) async fn fill(connection: &mut MySqlConnection, area: &MultiProgress) -> Result<()> {
+pub(super) async fn fill(connection: &mut Connection, area: &MultiProgress) -> Result<()> {
     for statement in SCHEMA {
         connection.execute(statement).await?;
     }

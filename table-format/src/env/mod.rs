@@ -1,5 +1,6 @@
 //! What the outside world supplies, injected so that a test can replay it: clock, ids, memory.
 
+mod cpu;
 mod memory;
 
 use std::fmt::Debug;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+pub use cpu::run_on_cpu;
 pub use memory::{MemoryBudget, Reservation};
 
 /// The wall clock.

@@ -1,8 +1,11 @@
 //! File groups: the files that hold one set of keys over time, and how their names are read.
 
 mod name;
+pub mod view;
+mod visibility;
 
 pub use name::{BaseFile, LogFile};
+pub use visibility::{Horizon, Visibility};
 
 use crate::timeline::InstantTime;
 

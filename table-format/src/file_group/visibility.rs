@@ -1,0 +1,85 @@
+//! Which instants a reader sees: the answer to "is what this instant wrote committed, and when was it?".
+//!
+//! Java: HoodieTimeline#containsOrBeforeTimelineStarts, CompletionTimeQueryView. The archiver moves only completed
+//! instants away, so an instant older than the active timeline counts as committed.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
+
+/// Up to where a reader looks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Horizon {
+    /// Everything that is committed.
+    #[default]
+    Latest,
+    /// Instants that began no later (time travel).
+    BegunBy(InstantTime),
+    /// Instants that completed no later (incremental reads).
+    CompletedBy(InstantTime),
+}
+
+impl Horizon {
+    /// Whether a completed instant lies within.
+    pub fn includes(&self, instant: &Instant) -> bool {
+        match self {
+            Self::Latest => true,
+            Self::BegunBy(limit) => instant.time <= *limit,
+            Self::CompletedBy(limit) => instant.end_time() <= limit,
+        }
+    }
+
+    /// Whether an instant of which only the begin time is known lies within.
+    fn includes_time(&self, time: &InstantTime) -> bool {
+        match self {
+            Self::Latest => true,
+            Self::BegunBy(limit) | Self::CompletedBy(limit) => time <= limit,
+        }
+    }
+}
+
+/// The instants that a reader sees.
+#[derive(Debug, Clone, Default)]
+pub struct Visibility {
+    /// Completed instants within the horizon, with their completion times (begin times on layout 1).
+    completed: HashMap<InstantTime, InstantTime>,
+    /// Instants on the timeline that are pending or beyond the horizon.
+    hidden: HashSet<InstantTime>,
+    first_active: Option<InstantTime>,
+    horizon: Horizon,
+}
+
+impl Visibility {
+    /// What is to be seen of a timeline.
+    pub fn new(timeline: &ActiveTimeline, horizon: Horizon) -> Self {
+        let mut completed = HashMap::new();
+        let mut hidden = HashSet::new();
+        for instant in timeline.instants() {
+            if instant.state == State::Completed && horizon.includes(instant) {
+                // A savepoint bears the time of its commit, and must not pass for it.
+                if instant.action.is_write() {
+                    completed.insert(instant.time.clone(), instant.end_time().clone());
+                }
+            } else {
+                hidden.insert(instant.time.clone());
+            }
+        }
+        Self { completed, hidden, first_active: timeline.first_time().cloned(), horizon }
+    }
+
+    /// Whether what this instant wrote is to be seen.
+    pub fn is_committed(&self, time: &InstantTime) -> bool {
+        self.completed.contains_key(time) || self.is_archived(time)
+    }
+
+    /// When an instant completed, if it is to be seen. Of archived ones the begin time stands in: whatever they wrote
+    /// beside a compaction has been merged before they were archived.
+    pub fn completion_of<'a>(&'a self, time: &'a InstantTime) -> Option<&'a InstantTime> {
+        self.completed.get(time).or_else(|| self.is_archived(time).then_some(time))
+    }
+
+    fn is_archived(&self, time: &InstantTime) -> bool {
+        let before_start = self.first_active.as_ref().is_some_and(|first| time < first);
+        before_start && !self.hidden.contains(time) && self.horizon.includes_time(time)
+    }
+}

@@ -1,0 +1,215 @@
+//! The key-range index: a key lives in the file group whose range of the first record-key field holds it.
+//!
+//! Ranges are what the groups hold, not what they promise: they come from statistics and log blocks, so they are right for
+//! files of any writer. **Invariant:** a key that exists lies in the range of its group; hence a key in no range is new.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use crate::file_group::FileSlice;
+use crate::index::key_value::{KeyColumn, KeyRange, KeyValue};
+
+/// The file groups of a table by partition and range.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeyRangeIndex {
+    partitions: HashMap<String, PartitionRanges>,
+}
+
+/// One file group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// Its newest files.
+    pub(crate) slice: FileSlice,
+    /// What it holds; `None` when it has no rows.
+    pub(crate) range: Option<KeyRange>,
+    /// About how long its base file is, or would be after compaction.
+    pub(crate) bytes: u64,
+}
+
+/// The file groups of one partition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PartitionRanges {
+    /// Sorted by the lower bound; groups without rows come first.
+    groups: Vec<Group>,
+    /// For each group the position of the largest upper bound among it and those before it.
+    reach: Vec<usize>,
+}
+
+/// Where a row goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Into an existing group, by position.
+    Group(usize),
+    /// Into the n-th new group.
+    New(usize),
+}
+
+/// The answer for a list of rows, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Located {
+    /// The only candidate of each row; `None` when there is none, or there are several.
+    pub(crate) only: Vec<Option<usize>>,
+    /// Positions in the list whose rows lie in several ranges, and these.
+    pub(crate) several: Vec<(usize, Vec<usize>)>,
+}
+
+/// How much a group may grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// A group of at least this length takes no new keys.
+    pub(crate) small_group_bytes: u64,
+    /// A new group is full at this length.
+    pub(crate) group_bytes_max: u64,
+    /// About what one row adds to a group.
+    pub(crate) row_bytes: u64,
+}
+
+impl KeyRangeIndex {
+    /// The groups of a partition; an empty set if it is new.
+    pub(crate) fn partition(&self, path: &str) -> Option<&PartitionRanges> {
+        self.partitions.get(path)
+    }
+
+    /// Adds a group, or replaces the one of the same file id.
+    pub(crate) fn put(&mut self, group: Group) {
+        self.partitions.entry(group.slice.partition_path.clone()).or_default().put(group);
+    }
+
+    /// Forgets a group.
+    pub(crate) fn remove(&mut self, partition_path: &str, file_id: &str) {
+        if let Some(partition) = self.partitions.get_mut(partition_path) {
+            partition.groups.retain(|group| group.slice.file_id != file_id);
+            partition.rebuild();
+        }
+    }
+
+    /// All groups.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.partitions.values().flat_map(|partition| &partition.groups)
+    }
+}
+
+impl PartitionRanges {
+    /// The groups, by position.
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    fn put(&mut self, group: Group) {
+        match self.groups.iter_mut().find(|known| known.slice.file_id == group.slice.file_id) {
+            Some(known) => *known = group,
+            None => self.groups.push(group),
+        }
+        self.rebuild();
+    }
+
+    fn rebuild(&mut self) {
+        self.groups.sort_by(|a, b| lower_bound(a).cmp(&lower_bound(b)));
+        self.reach.clear();
+        let mut furthest = 0;
+        for position in 0..self.groups.len() {
+            if upper_bound(&self.groups[position]) > upper_bound(&self.groups[furthest]) {
+                furthest = position;
+            }
+            self.reach.push(furthest);
+        }
+    }
+
+    /// Which groups may hold the keys of `rows`.
+    pub(crate) fn locate(&self, keys: &KeyColumn<'_>, rows: &[u32]) -> Located {
+        let mut located = Located::default();
+        let mut candidates = Vec::new();
+        for (position, &row) in rows.iter().enumerate() {
+            self.candidates(keys, row as usize, &mut candidates);
+            match candidates.as_slice() {
+                [] => located.only.push(None),
+                [only] => located.only.push(Some(*only)),
+                several => {
+                    located.only.push(None);
+                    located.several.push((position, several.to_vec()));
+                }
+            }
+        }
+        located
+    }
+
+    fn candidates(&self, keys: &KeyColumn<'_>, row: usize, out: &mut Vec<usize>) {
+        out.clear();
+        let mut end = self.begins_at_or_before(keys, row);
+        // No group before `end` reaches the key once the furthest of them does not.
+        while end > 0 && is_at_or_after(&self.groups[self.reach[end - 1]], keys, row) {
+            end -= 1;
+            if is_at_or_after(&self.groups[end], keys, row) {
+                out.push(end);
+            }
+        }
+    }
+
+    /// How many groups have a lower bound at or below the key.
+    fn begins_at_or_before(&self, keys: &KeyColumn<'_>, row: usize) -> usize {
+        self.groups.partition_point(|group| match &group.range {
+            None | Some(KeyRange { min: None, .. }) => true,
+            Some(KeyRange { min: Some(min), .. }) => keys.compare(row, min) != Ordering::Less,
+        })
+    }
+
+    /// Spreads new keys over the neighbouring groups that have room, else over new groups. `rows` lie in no range.
+    ///
+    /// Keys are taken in ascending order, and a new group holds keys of one gap only, so ranges stay disjoint.
+    pub(crate) fn place(&self, keys: &KeyColumn<'_>, rows: &[u32], room: Room) -> Vec<(u32, Target)> {
+        let mut ascending = rows.to_vec();
+        ascending.sort_by(|&a, &b| keys.compare_rows(a as usize, b as usize));
+        let mut bytes: Vec<u64> = self.groups.iter().map(|group| group.bytes).collect();
+        let mut new_bytes: Vec<u64> = Vec::new();
+        let mut open: Option<(usize, usize)> = None;
+        let mut placed = Vec::with_capacity(rows.len());
+        for row in ascending {
+            let gap = self.begins_at_or_before(keys, row as usize);
+            let neighbour = |position: usize| {
+                let group = self.groups.get(position)?;
+                group.range.as_ref()?;
+                (bytes[position] < room.small_group_bytes).then_some(position)
+            };
+            let target = match open {
+                Some((of_gap, new)) if of_gap == gap && new_bytes[new] < room.group_bytes_max => {
+                    Target::New(new)
+                }
+                _ => match gap.checked_sub(1).and_then(neighbour).or_else(|| neighbour(gap)) {
+                    Some(position) => Target::Group(position),
+                    None => {
+                        new_bytes.push(0);
+                        open = Some((gap, new_bytes.len() - 1));
+                        Target::New(new_bytes.len() - 1)
+                    }
+                },
+            };
+            match target {
+                Target::Group(position) => bytes[position] += room.row_bytes,
+                Target::New(new) => new_bytes[new] += room.row_bytes,
+            }
+            placed.push((row, target));
+        }
+        placed
+    }
+}
+
+/// Orders groups by where they begin: no rows, then no bound, then by value.
+fn lower_bound(group: &Group) -> (bool, Option<&KeyValue>) {
+    (group.range.is_some(), group.range.as_ref().and_then(|range| range.min.as_ref()))
+}
+
+/// Orders groups by where they end: no rows, then by value, then no bound.
+fn upper_bound(group: &Group) -> (bool, bool, Option<&KeyValue>) {
+    match &group.range {
+        None => (false, false, None),
+        Some(KeyRange { max, .. }) => (true, max.is_none(), max.as_ref()),
+    }
+}
+
+fn is_at_or_after(group: &Group, keys: &KeyColumn<'_>, row: usize) -> bool {
+    match &group.range {
+        None => false,
+        Some(KeyRange { max: None, .. }) => true,
+        Some(KeyRange { max: Some(max), .. }) => keys.compare(row, max) != Ordering::Greater,
+    }
+}

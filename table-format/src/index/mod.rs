@@ -1,0 +1,6 @@
+//! Where a record key lives: which file group holds it, or is to hold it.
+
+pub(crate) mod key_range;
+pub(crate) mod key_value;
+pub(crate) mod load;
+pub(crate) mod resolve;

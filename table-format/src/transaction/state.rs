@@ -1,0 +1,106 @@
+//! What a writer knows of its table between two instants.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use tokio::sync::Mutex;
+
+use crate::config::{KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::index::key_range::KeyRangeIndex;
+use crate::record::{KeyGenerator, PartitionPathGenerator};
+use crate::storage::Storage;
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
+use crate::writer::WriterOptions;
+
+/// Shared by a writer and its transactions.
+#[derive(Debug)]
+pub(crate) struct TableState {
+    pub(crate) storage: Storage,
+    pub(crate) env: Env,
+    pub(crate) options: WriterOptions,
+    pub(crate) known: Mutex<Known>,
+}
+
+/// The table as of the last instant that was taken in.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) schema: SchemaRef,
+    pub(crate) index: Arc<KeyRangeIndex>,
+    /// Completed writes whose files the index knows.
+    pub(crate) instants: BTreeSet<Instant>,
+    /// `false` when the index must be built before it is used.
+    pub(crate) is_index_current: bool,
+}
+
+/// The table's settings that a write depends on, checked for what this writer can do.
+#[derive(Debug)]
+pub(crate) struct WritableTable {
+    pub(crate) config: TableConfig,
+    pub(crate) keys: KeyGenerator,
+    pub(crate) partitions: PartitionPathGenerator,
+}
+
+impl WritableTable {
+    /// Reads the settings anew: another engine may have upgraded the table meanwhile (hazard 26).
+    pub(crate) async fn load(storage: &Storage) -> Result<Self> {
+        Self::try_new(TableConfig::load(storage).await?)
+    }
+
+    fn try_new(config: TableConfig) -> Result<Self> {
+        let refuse = |what: String| Error::unsupported(format!("table {}: {what}", config.name()));
+        if config.version() < TableVersion::Eight {
+            return Err(refuse("version 6 tables can be read only; upgrade the table first".to_owned()));
+        }
+        if !config.has_meta_fields() {
+            return Err(refuse("tables without meta columns can be read only".to_owned()));
+        }
+        if config.drops_partition_columns() {
+            return Err(refuse("tables whose files lack the partition columns can be read only".to_owned()));
+        }
+        if config.merge_mode() == MergeMode::Custom {
+            return Err(refuse("its merge mode is CUSTOM, whose rules only its own merger knows".to_owned()));
+        }
+        let fields = config.record_key_fields();
+        let keys = match config.key_generator() {
+            KeyGeneratorType::Simple | KeyGeneratorType::NonPartition => KeyGenerator::try_new(&fields)?,
+            KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
+            KeyGeneratorType::Timestamp | KeyGeneratorType::Custom | KeyGeneratorType::Other => {
+                let message = "its key generator is none of SIMPLE, COMPLEX and NON_PARTITION";
+                return Err(refuse(message.to_owned()));
+            }
+        };
+        let partitions = PartitionPathGenerator::new(
+            &config.partition_fields(),
+            config.is_hive_style(),
+            config.is_url_encoded(),
+        );
+        Ok(Self { config, keys, partitions })
+    }
+
+    /// The action of a write into this table.
+    pub(crate) fn write_action(&self) -> Action {
+        match self.config.table_type() {
+            TableType::CopyOnWrite => Action::Commit,
+            TableType::MergeOnRead => Action::DeltaCommit,
+        }
+    }
+
+    /// The next time for an instant on `timeline`.
+    pub(crate) async fn next_time(&self, env: &Env, timeline: &ActiveTimeline) -> Result<InstantTime> {
+        next_time(&self.config, env, timeline, None).await
+    }
+}
+
+/// A time later than all of `timeline` and `floor`.
+pub(crate) async fn next_time(
+    config: &TableConfig,
+    env: &Env,
+    timeline: &ActiveTimeline,
+    floor: Option<&InstantTime>,
+) -> Result<InstantTime> {
+    let newest = timeline.last_time().into_iter().chain(floor).max();
+    super::instant_clock::next_instant_time(env, config.is_timeline_utc(), newest).await
+}

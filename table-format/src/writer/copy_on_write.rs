@@ -1,0 +1,182 @@
+//! Merges changes into a file group by writing its base file anew.
+//!
+//! Rows that do not change keep their meta columns except the file name; changed rows keep their place; new rows follow at
+//! the end. The old file stays for older queries. Spec: Hudi 1.2.0, "Meta columns"; Java: HoodieMergeHandle.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt;
+
+use crate::error::{Error, Result};
+use crate::file_group::{BaseFile, BaseFileWriter, FileSlice, ParquetSource};
+use crate::index::key_range::Group;
+use crate::schema::adapt::adapt_batch;
+use crate::schema::meta::META_COLUMNS;
+use crate::timeline::metadata::WriteStat;
+use crate::writer::bulk_insert::{base_file_stat, group_of, to_i64};
+use crate::writer::context::WriteContext;
+use crate::writer::data_files::MarkerKind;
+use crate::writer::key_table::KeyTable;
+use crate::writer::stamp::{MetaStamp, constant_column};
+
+/// Rows read from the old file at once.
+const ROWS_AT_ONCE: usize = 8 << 10;
+
+/// Changes to one file group: each key once.
+#[derive(Debug)]
+pub(crate) struct GroupChanges {
+    /// Rows to put in place, without meta columns.
+    pub(crate) upserts: RecordBatch,
+    /// Their keys.
+    pub(crate) upsert_keys: StringArray,
+    /// Keys to remove.
+    pub(crate) deletes: StringArray,
+}
+
+/// Looks changes up while the old file passes by.
+struct Merge {
+    /// Upserts behind their meta columns.
+    upserts: RecordBatch,
+    upsert_table: KeyTable,
+    delete_table: KeyTable,
+    is_seen: Vec<bool>,
+    updated: u64,
+    deleted: u64,
+    file_name: String,
+    schema: SchemaRef,
+}
+
+/// Writes the base file of `slice` anew with `changes`. `kind` says whether the group had a base file before this instant.
+pub(crate) async fn merge_into_base_file(
+    context: &WriteContext,
+    slice: &FileSlice,
+    changes: GroupChanges,
+    kind: MarkerKind,
+) -> Result<(Group, WriteStat)> {
+    let old = slice
+        .base_file
+        .as_ref()
+        .ok_or_else(|| Error::internal(format!("file group {} has no base file to merge into", slice.file_id)))?;
+    let new = context.files.new_base_file(&slice.partition_path, &slice.file_id, kind).await?;
+    let stamp = MetaStamp {
+        instant: context.instant.clone(),
+        task: new.task,
+        partition_path: slice.partition_path.clone(),
+        file_name: new.file.to_string(),
+    };
+    let (storage, env) = (context.storage.clone(), context.env.clone());
+    let mut writer = BaseFileWriter::try_new(&context.base_format, storage, env, new.path.clone())?;
+    let merge = Merge::try_new(changes, &stamp, &context.base_format.schema)?;
+    let merge = match copy_rows(context, slice, old, merge, &mut writer).await {
+        Ok(merge) => merge,
+        Err(error) => {
+            writer.abort().await?;
+            return Err(error);
+        }
+    };
+    let written = writer.finish().await?;
+    let group = group_of(context, slice.partition_path.clone(), new.file, &written)?;
+    let stat = WriteStat {
+        prev_commit: Some(old.instant.to_string()),
+        prev_base_file: Some(old.to_string()),
+        num_inserts: Some(to_i64(merge.is_seen.len() as u64 - merge.updated)?),
+        num_update_writes: Some(to_i64(merge.updated)?),
+        num_deletes: Some(to_i64(merge.deleted)?),
+        ..base_file_stat(&group.slice, &written)?
+    };
+    Ok((group, stat))
+}
+
+async fn copy_rows(
+    context: &WriteContext,
+    slice: &FileSlice,
+    old: &BaseFile,
+    merge: Merge,
+    writer: &mut BaseFileWriter,
+) -> Result<Merge> {
+    let path = slice.path_of(&old.to_string());
+    let source = ParquetSource::new(context.storage.clone(), path.clone(), old.size_bytes);
+    let mut rows = source.open().await?.with_batch_size(ROWS_AT_ONCE).build()?;
+    // The jobs run one after the other; the lock is never contended.
+    let merge = Arc::new(Mutex::new(merge));
+    while let Some(batch) = rows
+        .try_next()
+        .await
+        .map_err(|error| Error::from(error).context(format!("reading {path}")))?
+    {
+        let merge = Arc::clone(&merge);
+        writer
+            .write(move |_| merge.lock().unwrap_or_else(PoisonError::into_inner).apply(&batch))
+            .await?;
+    }
+    let rest = Arc::clone(&merge);
+    writer.write(move |_| rest.lock().unwrap_or_else(PoisonError::into_inner).inserts()).await?;
+    let merge = Arc::into_inner(merge).ok_or_else(|| Error::internal("a merge job outlived its file"))?;
+    Ok(merge.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Merge {
+    fn try_new(changes: GroupChanges, stamp: &MetaStamp, schema: &SchemaRef) -> Result<Self> {
+        let upserts = stamp.apply(&changes.upserts, &changes.upsert_keys, 0, schema)?;
+        Ok(Self {
+            is_seen: vec![false; upserts.num_rows()],
+            upserts,
+            upsert_table: KeyTable::of_all(changes.upsert_keys),
+            delete_table: KeyTable::of_all(changes.deletes),
+            updated: 0,
+            deleted: 0,
+            file_name: stamp.file_name.clone(),
+            schema: Arc::clone(schema),
+        })
+    }
+
+    /// The rows of `old` after the changes.
+    fn apply(&mut self, old: &RecordBatch) -> Result<RecordBatch> {
+        let old = adapt_batch(old, &self.schema)?;
+        let keys = old
+            .column_by_name(META_COLUMNS[2])
+            .and_then(|column| column.as_string_opt::<i32>())
+            .ok_or_else(|| Error::corrupt(&self.file_name, "the replaced base file has no record keys"))?;
+        let mut picks = Vec::with_capacity(old.num_rows());
+        let mut is_changed = false;
+        for row in 0..old.num_rows() {
+            if keys.is_null(row) {
+                let message = format!("row {row} of the replaced base file has no record key");
+                return Err(Error::corrupt(&self.file_name, message));
+            }
+            let key = keys.value(row);
+            if let Some(upsert) = self.upsert_table.find(key) {
+                picks.push((1, upsert as usize));
+                self.is_seen[upsert as usize] = true;
+                self.updated += 1;
+                is_changed = true;
+            } else if self.delete_table.find(key).is_some() {
+                self.deleted += 1;
+                is_changed = true;
+            } else {
+                picks.push((0, row));
+            }
+        }
+        let rows =
+            if is_changed { interleave_record_batch(&[&old, &self.upserts], &picks)? } else { old };
+        self.with_file_name(&rows)
+    }
+
+    /// The changes whose keys the old file did not hold.
+    fn inserts(&mut self) -> Result<RecordBatch> {
+        let rows: UInt32Array =
+            (0_u32..).zip(&self.is_seen).filter(|(_, seen)| !**seen).map(|(row, _)| row).collect();
+        Ok(take_record_batch(&self.upserts, &rows)?)
+    }
+
+    fn with_file_name(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+        if let Some(column) = columns.get_mut(META_COLUMNS.len() - 1) {
+            *column = Arc::new(constant_column(&self.file_name, rows.num_rows())?);
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}

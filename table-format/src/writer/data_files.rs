@@ -1,0 +1,147 @@
+//! The data files of one instant: their names, their markers, and the folders they go to.
+//!
+//! A marker exists before the first byte of its file: without markers Spark's rollback removes the instant but not the
+//! files, which after archival count as committed. Spec: Hudi 1.2.0, "Markers", "Partition metadata".
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::error::{ErrorKind, Result};
+use crate::file_group::{BaseFile, LogFile, join_path};
+use crate::storage::Storage;
+use crate::timeline::InstantTime;
+
+/// Where marker folders lie.
+pub(crate) const MARKER_ROOT: &str = ".hoodie/.temp";
+/// By this file readers that list folders know a partition.
+pub(crate) const PARTITION_METADATA: &str = ".hoodie_partition_metadata";
+
+/// What a file is to its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MarkerKind {
+    /// The first base file of a group, or a log file. (A marker of kind APPEND makes Spark's rollback fail from version 8 on.)
+    Create,
+    /// A base file that replaces an older one.
+    Merge,
+}
+
+impl MarkerKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Merge => "MERGE",
+        }
+    }
+}
+
+/// Hands out names for data files of one instant, each with its marker in place.
+#[derive(Debug)]
+pub(crate) struct DataFiles {
+    storage: Storage,
+    instant: InstantTime,
+    /// Counts files, so that names and sequence numbers of one instant differ and ascend.
+    next_task: AtomicU64,
+    created: Mutex<Vec<String>>,
+    known_partitions: Mutex<HashSet<String>>,
+}
+
+/// A file that may be written now.
+#[derive(Debug, Clone)]
+pub(crate) struct NewFile<F> {
+    pub(crate) file: F,
+    /// Number of the file within its instant.
+    pub(crate) task: u64,
+    /// Table-relative path.
+    pub(crate) path: String,
+}
+
+impl DataFiles {
+    /// Files of `instant`.
+    pub(crate) fn new(storage: Storage, instant: InstantTime) -> Self {
+        Self {
+            storage,
+            instant,
+            next_task: AtomicU64::new(0),
+            created: Mutex::default(),
+            known_partitions: Mutex::default(),
+        }
+    }
+
+    /// A base file of group `file_id`.
+    pub(crate) async fn new_base_file(
+        &self,
+        partition_path: &str,
+        file_id: &str,
+        kind: MarkerKind,
+    ) -> Result<NewFile<BaseFile>> {
+        let task = self.next_task.fetch_add(1, Ordering::Relaxed);
+        let file = BaseFile {
+            file_id: file_id.to_owned(),
+            write_token: format!("{task}-0-0"),
+            instant: self.instant.clone(),
+            extension: "parquet".to_owned(),
+            size_bytes: 0,
+        };
+        let path = self.announce(partition_path, &file.to_string(), kind).await?;
+        Ok(NewFile { file, task, path })
+    }
+
+    /// A log file of group `file_id`, the `version`-th of this instant.
+    pub(crate) async fn new_log_file(
+        &self,
+        partition_path: &str,
+        file_id: &str,
+        version: u32,
+    ) -> Result<NewFile<LogFile>> {
+        let task = self.next_task.fetch_add(1, Ordering::Relaxed);
+        let file = LogFile {
+            file_id: file_id.to_owned(),
+            instant: self.instant.clone(),
+            version,
+            write_token: Some(format!("{task}-0-0")),
+            is_cdc: false,
+            size_bytes: 0,
+        };
+        let path = self.announce(partition_path, &file.to_string(), MarkerKind::Create).await?;
+        Ok(NewFile { file, task, path })
+    }
+
+    /// Paths of all files that were begun.
+    pub(crate) fn created(&self) -> Vec<String> {
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn announce(&self, partition_path: &str, name: &str, kind: MarkerKind) -> Result<String> {
+        let path = join_path(partition_path, name);
+        let marker = format!("{MARKER_ROOT}/{}/{path}.marker.{}", self.instant, kind.as_str());
+        self.storage.create(&marker, Bytes::new()).await?;
+        self.ensure_partition(partition_path).await?;
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        Ok(path)
+    }
+
+    async fn ensure_partition(&self, partition_path: &str) -> Result<()> {
+        let is_known = self
+            .known_partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(partition_path);
+        if is_known {
+            return Ok(());
+        }
+        let depth = partition_path.split('/').filter(|segment| !segment.is_empty()).count();
+        let text = format!("#partition metadata\ncommitTime={}\npartitionDepth={depth}\n", self.instant);
+        let path = join_path(partition_path, PARTITION_METADATA);
+        match self.storage.create(&path, text.into()).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let mut known = self.known_partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(partition_path.to_owned());
+        Ok(())
+    }
+}

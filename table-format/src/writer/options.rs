@@ -1,0 +1,142 @@
+//! How a writer writes, from `hoodie.*` options and what the process grants it.
+
+use std::collections::BTreeMap;
+
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+
+use crate::error::{Error, Result};
+use crate::file_group::BaseFileOptions;
+
+const MIB: u64 = 1 << 20;
+
+/// Settings of a [`TableWriter`](crate::writer::TableWriter).
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// What base files look like.
+    pub(crate) base_file: BaseFileOptions,
+    /// A base file is finished at about this length (`hoodie.parquet.max.file.size`, 120 MiB).
+    pub(crate) file_bytes_max: u64,
+    /// A group below this length takes new keys (`hoodie.parquet.small.file.limit`, 100 MiB).
+    pub(crate) small_file_bytes: u64,
+    /// A log block is closed at about this length (`hoodie.logfile.data.block.max.size`, at most 16 MiB).
+    pub(crate) log_block_bytes: u64,
+    /// File groups that are written side by side.
+    pub(crate) parallelism: usize,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            base_file: BaseFileOptions {
+                compression: Compression::SNAPPY,
+                row_group_bytes: 16 * MIB,
+                bloom_fpp: 1e-4,
+            },
+            file_bytes_max: 120 * MIB,
+            small_file_bytes: 100 * MIB,
+            log_block_bytes: 16 * MIB,
+            parallelism: 2,
+        }
+    }
+}
+
+impl WriterOptions {
+    /// The options that `properties` set; keys that mean nothing here are left to others.
+    ///
+    /// # Errors
+    /// `Invalid` for a value that does not parse or is out of range.
+    pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self> {
+        let mut options = Self::default();
+        if let Some(codec) = properties.get("hoodie.parquet.compression.codec") {
+            options.base_file.compression = compression(codec)?;
+        }
+        if let Some(fpp) = properties.get("hoodie.index.bloom.fpp") {
+            options.base_file.bloom_fpp = fpp
+                .parse()
+                .ok()
+                .filter(|fpp| (1e-12..1.0).contains(fpp))
+                .ok_or_else(|| bad_value("hoodie.index.bloom.fpp", fpp, "a number from 1e-12 to 1"))?;
+        }
+        let mut bytes = |key: &str, target: &mut u64| match properties.get(key) {
+            None => Ok(()),
+            Some(text) => {
+                *target = text
+                    .parse()
+                    .ok()
+                    .filter(|&bytes| bytes > 0)
+                    .ok_or_else(|| bad_value(key, text, "a number of bytes"))?;
+                Ok(())
+            }
+        };
+        bytes("hoodie.parquet.max.file.size", &mut options.file_bytes_max)?;
+        bytes("hoodie.parquet.small.file.limit", &mut options.small_file_bytes)?;
+        bytes("hoodie.parquet.block.size", &mut options.base_file.row_group_bytes)?;
+        bytes("hoodie.logfile.data.block.max.size", &mut options.log_block_bytes)?;
+        options.log_block_bytes = options.log_block_bytes.min(16 * MIB);
+        options.small_file_bytes = options.small_file_bytes.min(options.file_bytes_max);
+        Ok(options)
+    }
+
+    /// Closes row groups at `bytes`, so that writers stay within the memory they are granted.
+    #[must_use]
+    pub fn with_row_group_bytes(mut self, bytes: u64) -> Self {
+        self.base_file.row_group_bytes = bytes.max(MIB);
+        self
+    }
+
+    /// Writes up to `groups` file groups side by side.
+    #[must_use]
+    pub fn with_parallelism(mut self, groups: usize) -> Self {
+        self.parallelism = groups.max(1);
+        self
+    }
+}
+
+fn compression(codec: &str) -> Result<Compression> {
+    Ok(match codec.to_ascii_lowercase().as_str() {
+        "uncompressed" | "none" => Compression::UNCOMPRESSED,
+        "snappy" => Compression::SNAPPY,
+        "gzip" => Compression::GZIP(GzipLevel::default()),
+        "zstd" => Compression::ZSTD(ZstdLevel::default()),
+        "lz4_raw" => Compression::LZ4_RAW,
+        _ => {
+            let allowed = "uncompressed, snappy, gzip, zstd or lz4_raw";
+            return Err(bad_value("hoodie.parquet.compression.codec", codec, allowed));
+        }
+    })
+}
+
+fn bad_value(key: &str, value: &str, expected: &str) -> Error {
+    Error::invalid(format!("{key}={value}: expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn options(pairs: &[(&str, &str)]) -> Result<WriterOptions> {
+        let properties = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        WriterOptions::from_properties(&properties)
+    }
+
+    #[test]
+    fn reads_hudi_keys_and_refuses_bad_values() {
+        let set = options(&[
+            ("hoodie.parquet.compression.codec", "ZSTD"),
+            ("hoodie.parquet.max.file.size", "1048576"),
+            ("hoodie.other", "x"),
+        ])
+        .unwrap();
+        assert!(matches!(set.base_file.compression, Compression::ZSTD(_)));
+        assert_eq!((set.file_bytes_max, set.small_file_bytes), (1_048_576, 1_048_576));
+        for (key, value) in [
+            ("hoodie.parquet.compression.codec", "brotli"),
+            ("hoodie.parquet.max.file.size", "0"),
+            ("hoodie.parquet.max.file.size", "many"),
+            ("hoodie.index.bloom.fpp", "2"),
+        ] {
+            assert_eq!(options(&[(key, value)]).unwrap_err().kind(), ErrorKind::Invalid, "{key}");
+        }
+    }
+}
