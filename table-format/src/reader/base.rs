@@ -7,7 +7,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
 
 use crate::error::{Error, Result};
-use crate::file_group::parquet_source::ParquetSource;
+use crate::file_group::ParquetSource;
 use crate::file_group::{BaseFile, FileSlice, PartitionValues};
 use crate::schema::adapt::adapt_batch;
 

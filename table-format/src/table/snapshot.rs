@@ -11,7 +11,7 @@ use crate::config::TableVersion;
 use crate::error::Result;
 use crate::file_group::view::latest_slices;
 use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility};
-use crate::file_group::parquet_source::ParquetSource;
+use crate::file_group::ParquetSource;
 use crate::reader::{CommitFilter, ReadContext, ReadOptions, read_slice};
 use crate::schema::avro::avro_to_arrow;
 use crate::schema::meta::with_meta_columns;
