@@ -5,5 +5,6 @@ pub mod config;
 mod error;
 pub mod position;
 pub mod schema;
+pub mod source;
 
 pub use error::{Error, ErrorKind, Result};
