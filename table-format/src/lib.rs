@@ -15,6 +15,10 @@ pub mod record;
 pub mod storage;
 pub mod timeline;
 
+mod index;
+pub mod reader;
 pub mod table;
+mod transaction;
+pub mod writer;
 
 pub use error::{Error, ErrorKind, Result};

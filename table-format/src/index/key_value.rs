@@ -51,6 +51,14 @@ impl KeyRange {
         };
         Self { min, max }
     }
+
+    /// The smallest range that holds what either holds; `None` holds nothing.
+    pub(crate) fn join_all(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(a.join(&b)),
+            (a, b) => a.or(b),
+        }
+    }
 }
 
 /// The first record-key field of the rows of a batch.

@@ -113,6 +113,7 @@ fn filter_may_hold(footer: &parquet::file::metadata::ParquetMetaData, keys: &[&s
     };
     let Some(text) = value("org.apache.hudi.bloomfilter") else { return true };
     // A filter that cannot be read rules nothing out.
-    let Ok(filter) = BloomFilter::from_base64(text) else { return true };
+    let is_dynamic = value("hoodie_bloom_filter_type_code") == Some("DYNAMIC_V0");
+    let Ok(filter) = BloomFilter::from_base64(text, is_dynamic) else { return true };
     keys.iter().any(|key| filter.might_contain(key.as_bytes()))
 }
