@@ -281,3 +281,76 @@ fn read_prefix(rest: &mut &[u8]) -> Result<(u32, u32)> {
     }
     Ok((hashes, bits))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+
+    use arrow::array::AsArray;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// Record keys and footer entry of a base file that Hudi wrote.
+    fn base_file(entry: &str) -> (Vec<String>, String) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/base/v9_cow.parquet");
+        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        let entries = builder.metadata().file_metadata().key_value_metadata().unwrap();
+        let entry = entries.iter().find(|found| found.key == entry).unwrap().value.clone().unwrap();
+        let keys = builder.build().unwrap().flat_map(|batch| {
+            let batch = batch.unwrap();
+            let keys = batch.column_by_name("_hoodie_record_key").unwrap().as_string::<i32>();
+            keys.iter().map(|key| key.unwrap().to_owned()).collect::<Vec<_>>()
+        });
+        (keys.collect(), entry)
+    }
+
+    #[test]
+    fn has_the_bits_of_hudi() {
+        let (keys, theirs) = base_file(FOOTER_KEY);
+        assert_eq!(keys.len(), 9);
+        let filter = BloomFilter::from_base64(&theirs, BloomFilterType::Simple).unwrap();
+        assert!(keys.iter().all(|key| filter.might_contain(key)));
+        assert_eq!(filter.to_base64(), theirs);
+        let absent = (1000..2000).filter(|key| !filter.might_contain(&key.to_string())).count();
+        assert!(absent > 990, "{absent} of 1000 absent keys are told apart");
+        // The table was made for 50 keys and 1 % of false answers.
+        let mut ours = BloomFilter::simple(50, 0.01).unwrap();
+        keys.iter().for_each(|key| ours.insert(key));
+        assert_eq!(ours.to_base64(), theirs);
+    }
+
+    #[test]
+    fn a_default_filter_starts_as_that_of_hudi() {
+        let mut filter = BloomFilter::with_capacity(60_000, DEFAULT_FALSE_POSITIVES).unwrap();
+        ["a", "b", "c", "d"].iter().for_each(|key| filter.insert(key));
+        let text = filter.to_base64();
+        assert!(text.starts_with("/////wAAAB4BACd9PgAA6mAAAAAEAAAAAf////8AAAAeAQAnfT4"), "{}", &text[..60]);
+        assert_eq!(text.len(), 431_380);
+        assert_eq!(BloomFilter::from_base64(&text, BloomFilterType::DynamicV0).unwrap(), filter);
+    }
+
+    #[test]
+    fn holds_every_key_past_its_first_row_and_beyond_ascii() {
+        let mut filter = BloomFilter::with_capacity(10, DEFAULT_FALSE_POSITIVES).unwrap();
+        let keys: Vec<String> = (0..95).map(|at| format!("schlüssel-{at}-\u{{1f980}}")).collect();
+        keys.iter().for_each(|key| filter.insert(key));
+        let again = BloomFilter::from_base64(&filter.to_base64(), BloomFilterType::DynamicV0).unwrap();
+        assert!(keys.iter().all(|key| again.might_contain(key)));
+        assert_eq!(again.rows.len(), 10);
+        assert!(!again.might_contain("schlüssel-95"));
+    }
+
+    #[test]
+    fn broken_filters_are_refused() {
+        let text = BloomFilter::with_capacity(10, 0.01).unwrap().to_base64();
+        for length in (0..text.len()).step_by(4) {
+            let error = BloomFilter::from_base64(&text[..length], BloomFilterType::DynamicV0);
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Corrupt, "{length}");
+        }
+        assert!(BloomFilter::with_capacity(u32::MAX, 1e-9).is_err());
+        assert!(BloomFilter::with_capacity(1, 0.0).is_err());
+    }
+}
