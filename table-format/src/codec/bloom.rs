@@ -51,7 +51,9 @@ impl BloomFilterType {
         match code {
             "SIMPLE" => Ok(Self::Simple),
             "DYNAMIC_V0" => Ok(Self::DynamicV0),
-            other => Err(Error::unsupported(format!("bloom filter of type `{other}`"))),
+            other => Err(Error::unsupported(format!(
+                "bloom filter of type `{other}`"
+            ))),
         }
     }
 }
@@ -83,7 +85,12 @@ impl BloomFilter {
         let row_keys = keys.max(1);
         let row = Row::sized(row_keys, false_positives)?;
         let filter_type = BloomFilterType::DynamicV0;
-        Ok(Self { filter_type, row_keys, last_row_keys: 0, rows: vec![row] })
+        Ok(Self {
+            filter_type,
+            row_keys,
+            last_row_keys: 0,
+            rows: vec![row],
+        })
     }
 
     /// An empty simple filter for `keys` keys.
@@ -92,7 +99,10 @@ impl BloomFilter {
     /// See [`BloomFilter::with_capacity`].
     pub fn simple(keys: u32, false_positives: f64) -> Result<Self> {
         let filter = Self::with_capacity(keys, false_positives)?;
-        Ok(Self { filter_type: BloomFilterType::Simple, ..filter })
+        Ok(Self {
+            filter_type: BloomFilterType::Simple,
+            ..filter
+        })
     }
 
     /// Which kind of filter it is.
@@ -107,7 +117,10 @@ impl BloomFilter {
     pub fn insert(&mut self, key: &str) {
         if self.filter_type == BloomFilterType::DynamicV0 && self.last_row_keys == self.row_keys {
             if let Some(last) = self.rows.last() {
-                let row = Row { bytes: vec![0; last.bytes.len()], ..*last };
+                let row = Row {
+                    bytes: vec![0; last.bytes.len()],
+                    ..*last
+                };
                 self.rows.push(row);
             }
             self.last_row_keys = 0;
@@ -152,7 +165,12 @@ impl BloomFilter {
         let bytes = STANDARD.decode(text.trim_ascii());
         let bytes = bytes.map_err(|error| corrupt("not base64").with_source(error))?;
         let mut rest = &bytes[..];
-        let mut filter = Self { filter_type, row_keys: 0, last_row_keys: 0, rows: Vec::new() };
+        let mut filter = Self {
+            filter_type,
+            row_keys: 0,
+            last_row_keys: 0,
+            rows: Vec::new(),
+        };
         let mut rows = 1;
         if filter_type == BloomFilterType::DynamicV0 {
             read_prefix(&mut rest)?;
@@ -163,8 +181,14 @@ impl BloomFilter {
         for _ in 0..rows {
             let (hashes, bits) = read_prefix(&mut rest)?;
             let length = bits.div_ceil(8) as usize;
-            let (bytes, behind) = rest.split_at_checked(length).ok_or_else(|| corrupt("cut short"))?;
-            filter.rows.push(Row { hashes, bits, bytes: bytes.to_vec() });
+            let (bytes, behind) = rest
+                .split_at_checked(length)
+                .ok_or_else(|| corrupt("cut short"))?;
+            filter.rows.push(Row {
+                hashes,
+                bits,
+                bytes: bytes.to_vec(),
+            });
             rest = behind;
         }
         if filter.rows.is_empty() {
@@ -195,7 +219,11 @@ impl Row {
             reason = "both are positive and below 2^31"
         )]
         let (bits, hashes) = (bits as u32, hashes as u32);
-        Ok(Self { hashes, bits, bytes: vec![0; bits.div_ceil(8) as usize] })
+        Ok(Self {
+            hashes,
+            bits,
+            bytes: vec![0; bits.div_ceil(8) as usize],
+        })
     }
 
     fn put_prefix(&self, out: &mut Vec<u8>) {
@@ -261,20 +289,27 @@ fn corrupt(message: &str) -> Error {
 }
 
 fn read(rest: &mut &[u8]) -> Result<u32> {
-    rest.try_get_u32().map_err(|error| corrupt("cut short").with_source(error))
+    rest.try_get_u32()
+        .map_err(|error| corrupt("cut short").with_source(error))
 }
 
 /// Number of hashes and of bits.
 fn read_prefix(rest: &mut &[u8]) -> Result<(u32, u32)> {
     let version = read(rest)?.cast_signed();
     let hashes = read(rest)?;
-    let hash_type = rest.try_get_u8().map_err(|error| corrupt("cut short").with_source(error))?;
+    let hash_type = rest
+        .try_get_u8()
+        .map_err(|error| corrupt("cut short").with_source(error))?;
     let bits = read(rest)?;
     if version != VERSION {
-        return Err(Error::unsupported(format!("bloom filter: version {version}; only -1 is known")));
+        return Err(Error::unsupported(format!(
+            "bloom filter: version {version}; only -1 is known"
+        )));
     }
     if hash_type != MURMUR {
-        return Err(Error::unsupported(format!("bloom filter: hash type {hash_type}; only murmur is known")));
+        return Err(Error::unsupported(format!(
+            "bloom filter: hash type {hash_type}; only murmur is known"
+        )));
     }
     if bits == 0 || bits >= BITS_MAX || hashes == 0 || hashes > 1024 {
         return Err(corrupt("a number of bits or hashes that no filter has"));
@@ -297,12 +332,27 @@ mod tests {
     fn base_file(entry: &str) -> (Vec<String>, String) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/base/v9_cow.parquet");
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
-        let entries = builder.metadata().file_metadata().key_value_metadata().unwrap();
-        let entry = entries.iter().find(|found| found.key == entry).unwrap().value.clone().unwrap();
+        let entries = builder
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .unwrap();
+        let entry = entries
+            .iter()
+            .find(|found| found.key == entry)
+            .unwrap()
+            .value
+            .clone()
+            .unwrap();
         let keys = builder.build().unwrap().flat_map(|batch| {
             let batch = batch.unwrap();
-            let keys = batch.column_by_name("_hoodie_record_key").unwrap().as_string::<i32>();
-            keys.iter().map(|key| key.unwrap().to_owned()).collect::<Vec<_>>()
+            let keys = batch
+                .column_by_name("_hoodie_record_key")
+                .unwrap()
+                .as_string::<i32>();
+            keys.iter()
+                .map(|key| key.unwrap().to_owned())
+                .collect::<Vec<_>>()
         });
         (keys.collect(), entry)
     }
@@ -314,7 +364,9 @@ mod tests {
         let filter = BloomFilter::from_base64(&theirs, BloomFilterType::Simple).unwrap();
         assert!(keys.iter().all(|key| filter.might_contain(key)));
         assert_eq!(filter.to_base64(), theirs);
-        let absent = (1000..2000).filter(|key| !filter.might_contain(&key.to_string())).count();
+        let absent = (1000..2000)
+            .filter(|key| !filter.might_contain(&key.to_string()))
+            .count();
         assert!(absent > 990, "{absent} of 1000 absent keys are told apart");
         // The table was made for 50 keys and 1 % of false answers.
         let mut ours = BloomFilter::simple(50, 0.01).unwrap();
@@ -325,19 +377,29 @@ mod tests {
     #[test]
     fn a_default_filter_starts_as_that_of_hudi() {
         let mut filter = BloomFilter::with_capacity(60_000, DEFAULT_FALSE_POSITIVES).unwrap();
-        ["a", "b", "c", "d"].iter().for_each(|key| filter.insert(key));
+        ["a", "b", "c", "d"]
+            .iter()
+            .for_each(|key| filter.insert(key));
         let text = filter.to_base64();
-        assert!(text.starts_with("/////wAAAB4BACd9PgAA6mAAAAAEAAAAAf////8AAAAeAQAnfT4"), "{}", &text[..60]);
+        assert!(
+            text.starts_with("/////wAAAB4BACd9PgAA6mAAAAAEAAAAAf////8AAAAeAQAnfT4"),
+            "{}",
+            &text[..60]
+        );
         assert_eq!(text.len(), 431_380);
-        assert_eq!(BloomFilter::from_base64(&text, BloomFilterType::DynamicV0).unwrap(), filter);
+        assert_eq!(
+            BloomFilter::from_base64(&text, BloomFilterType::DynamicV0).unwrap(),
+            filter
+        );
     }
 
     #[test]
     fn holds_every_key_past_its_first_row_and_beyond_ascii() {
         let mut filter = BloomFilter::with_capacity(10, DEFAULT_FALSE_POSITIVES).unwrap();
-        let keys: Vec<String> = (0..95).map(|at| format!("schlüssel-{at}-\u{{1f980}}")).collect();
+        let keys: Vec<String> = (0..95).map(|at| format!("schlüssel-{at}-🦀")).collect();
         keys.iter().for_each(|key| filter.insert(key));
-        let again = BloomFilter::from_base64(&filter.to_base64(), BloomFilterType::DynamicV0).unwrap();
+        let again =
+            BloomFilter::from_base64(&filter.to_base64(), BloomFilterType::DynamicV0).unwrap();
         assert!(keys.iter().all(|key| again.might_contain(key)));
         assert_eq!(again.rows.len(), 10);
         assert!(!again.might_contain("schlüssel-95"));
