@@ -1,7 +1,10 @@
 //! MySQL and MariaDB: our own wire client, the snapshot's chunks and the binary log.
 
+pub mod binlog;
+pub mod chunk;
 pub mod connection;
 pub mod discovery;
+pub mod dump;
 mod handshake;
 mod options;
 mod packet;

@@ -1,0 +1,55 @@
+# One plain command per target; .ci/run calls the same ones. `make help` lists them.
+# CARGO_FLAGS is passed to every cargo call, for example CARGO_FLAGS=--offline.
+
+CARGO ?= cargo
+CARGO_FLAGS ?=
+TEST ?=
+INTEROP := $(shell scripts/setup path)
+PYTHON := $(INTEROP)/bin/python
+
+.PHONY: help setup demo test test-interop fmt fmt-check lint doc deny bench peers golden ci
+.DEFAULT_GOAL := help
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "%-14s %s\n", $$1, $$2}'
+
+setup: ## installs MariaDB's server and the Python readers (see scripts/setup)
+	scripts/setup
+
+demo: setup ## the whole story on this machine: live MariaDB to Hudi tables to queries
+	$(CARGO) run $(CARGO_FLAGS) --bin lakebed -- demo
+
+test: setup ## every test that needs no JVM; TEST=name runs a choice
+	$(CARGO) test $(CARGO_FLAGS) --workspace -- $(TEST)
+
+test-interop: ## the tests that need Apache Hudi on Spark, MySQL 8.0 and 5.7, or much time
+	scripts/setup interop
+	$(CARGO) test $(CARGO_FLAGS) --test main -- --ignored $(TEST)
+
+fmt: ## formats the code
+	$(CARGO) fmt --all
+
+fmt-check: ## fails when the code is not formatted
+	$(CARGO) fmt --all --check
+
+lint: ## clippy with warnings as errors
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+doc: ## the API documentation, warnings as errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps --document-private-items
+
+deny: ## licences and sources of all dependencies (needs cargo-deny: cargo install --locked cargo-deny)
+	$(CARGO) deny check bans licenses sources
+
+bench: ## the criterion benchmarks
+	$(CARGO) bench $(CARGO_FLAGS) --workspace
+
+peers: setup ## side by side with mariadb-dump and mariadb-binlog (see benches/peers)
+	benches/peers/run
+
+golden: ## makes the golden tables anew with Apache Hudi in target/golden (25 minutes)
+	scripts/setup interop
+	$(PYTHON) tests/interop/golden.py target/golden
+
+ci: ## everything the CI runs, in its order
+	.ci/run

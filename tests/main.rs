@@ -1,0 +1,20 @@
+//! What Lakebed promises, tried with real parts: the built binary, private database servers, and the outside readers of its tables.
+//!
+//! One module per promise, helpers in `support`. Tests that need Apache Hudi on Spark, MySQL or much time are `#[ignore]`d with the reason and
+//! run by `make test-interop`. A missing counterpart fails the test with the command that installs it; nothing passes silently.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod bad_input;
+mod exactly_once;
+mod hudi_compat;
+mod incremental;
+mod memory;
+mod round_trip;
+mod support;
+mod types;

@@ -1,0 +1,58 @@
+-- Every column type of MariaDB. Row 1 is typical, 2 the smallest, 3 the largest, 4 NULL, 5 empty, zero and out of the ordinary.
+-- types_mariadb_changes.sql writes the same values again (id + 100), so that snapshot and binary log can be compared.
+SET NAMES utf8mb4; SET time_zone='+00:00'; SET sql_mode='';
+USE shop;
+CREATE TABLE types (
+  id BIGINT PRIMARY KEY,
+  bo BOOL, ti1 TINYINT(1), ti TINYINT, tiu TINYINT UNSIGNED, si SMALLINT, siu SMALLINT UNSIGNED, mi MEDIUMINT, miu MEDIUMINT UNSIGNED,
+  it INT, itu INT UNSIGNED, bi BIGINT, biu BIGINT UNSIGNED, zf INT(8) UNSIGNED ZEROFILL,
+  fl FLOAT, fl53 FLOAT(53), flps FLOAT(7,3), db DOUBLE, dbps DOUBLE(12,4),
+  de DECIMAL(10,2), de0 DECIMAL(20,0), de38 DECIMAL(38,10), de65 DECIMAL(65,30), deu DECIMAL(8,3) UNSIGNED,
+  b1 BIT(1), b8 BIT(8), b12 BIT(12), b64 BIT(64), yr YEAR, da DATE,
+  tm TIME, tm3 TIME(3), tm6 TIME(6), dt DATETIME, dt3 DATETIME(3), dt6 DATETIME(6),
+  ts TIMESTAMP NULL, ts3 TIMESTAMP(3) NULL, ts6 TIMESTAMP(6) NULL,
+  ch CHAR(10), vc VARCHAR(100), tx1 TINYTEXT, tx TEXT, tx3 MEDIUMTEXT, tx4 LONGTEXT,
+  bn BINARY(8), vb VARBINARY(16), bl1 TINYBLOB, bl BLOB, bl3 MEDIUMBLOB, bl4 LONGBLOB,
+  en ENUM('a','b c','d,e','é'), st SET('x','y','z w'), js JSON,
+  ge GEOMETRY, po POINT, ls LINESTRING, pg POLYGON,
+  uu UUID,
+  la VARCHAR(20) CHARACTER SET latin1, gb VARCHAR(20) CHARACTER SET gbk,
+  gv INT AS (it + 1) VIRTUAL, gs VARCHAR(30) AS (CONCAT('<', vc, '>')) PERSISTENT,
+  inv INT INVISIBLE,
+  i4 INET4, i6 INET6, vcz VARCHAR(200) COMPRESSED
+);
+INSERT INTO types (id,bo,ti1,ti,tiu,si,siu,mi,miu,it,itu,bi,biu,zf,fl,fl53,flps,db,dbps,de,de0,de38,de65,deu,b1,b8,b12,b64,yr,da,tm,tm3,tm6,dt,dt3,dt6,
+  ts,ts3,ts6,ch,vc,tx1,tx,tx3,tx4,bn,vb,bl1,bl,bl3,bl4,en,st,js,ge,po,ls,pg,uu,la,gb,inv) VALUES
+(1, 1, 2, -1, 200, -300, 60000, -70000, 16000000, -2000000, 3000000000, -9007199254740993, 9007199254740993, 42,
+  1.5, 0.1, 3.142, 2.718281828459045, 1.5, 12.30, 12345678901234567890, 1.5, -0.1, 5.125,
+  1, b'10100101', b'100000000001', 0x0102030405060708, 2026, '2026-02-28', '12:34:56', '12:34:56.789', '12:34:56.789012',
+  '2026-02-28 12:34:56', '2026-02-28 12:34:56.789', '2026-02-28 12:34:56.789012',
+  '2026-02-28 12:34:56', '2026-02-28 12:34:56.789', '2026-02-28 12:34:56.789012',
+  'char', 'grüße 漢字 😀 "q" \\ /', 'tiny', 'line\nbreak\ttab', 'medium', 'long', x'0102030405060708', x'CAFE', x'00FF', 'blob', x'01', x'02',
+  'b c', 'x,z w', '{"b": 1, "a": [1.0, null, true, "x"], "big": 12345678901234567890}',
+  ST_GeomFromText('POINT(1 2)', 4326), ST_GeomFromText('POINT(3.5 -4)'), ST_GeomFromText('LINESTRING(0 0, 1 1)'),
+  ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))'), '123e4567-e89b-12d3-a456-426655440000', 'café €', '中文', 7),
+(2, 0, -128, -128, 0, -32768, 0, -8388608, 0, -2147483648, 0, -9223372036854775808, 0, 0,
+  -3.40282347e38, -1.7976931348623157e308, -9999.999, -1.7976931348623157e308, -99999999.9999, -99999999.99, -99999999999999999999,
+  -9999999999999999999999999999.9999999999, -99999999999999999999999999999999999.999999999999999999999999999999, 0,
+  0, 0, 0, 0, 1901, '0001-01-01', '-838:59:59', '-838:59:59.000', '-838:59:59.000000', '0001-01-01 00:00:00', '0001-01-01 00:00:00.000',
+  '0001-01-01 00:00:00.000000', '1970-01-01 00:00:01', '1970-01-01 00:00:01.000', '1970-01-01 00:00:01.000000',
+  '', '', '', '', '', '', x'0000000000000000', '', '', '', '', '', 'a', '', 'null', NULL, NULL, NULL, NULL,
+  '00000000-0000-0000-0000-000000000000', '', '', -1),
+(3, 1, 127, 127, 255, 32767, 65535, 8388607, 16777215, 2147483646, 4294967295, 9223372036854775807, 18446744073709551615, 99999999,
+  3.40282347e38, 1.7976931348623157e308, 9999.999, 5e-324, 99999999.9999, 99999999.99, 99999999999999999999,
+  9999999999999999999999999999.9999999999, 99999999999999999999999999999999999.999999999999999999999999999999, 99999.999,
+  1, 255, 4095, 18446744073709551615, 2155, '9999-12-31', '838:59:59', '838:59:59.000', '838:59:59.000000', '9999-12-31 23:59:59',
+  '9999-12-31 23:59:59.999', '9999-12-31 23:59:59.999999', '2038-01-19 03:14:07', '2038-01-19 03:14:07.999', '2038-01-19 03:14:07.999999',
+  'zzzzzzzzzz', REPEAT('é', 100), 'x', 'x', 'x', 'x', x'FFFFFFFFFFFFFFFF', x'FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF', x'FF', x'FF', x'FF', x'FF',
+  'é', 'x,y,z w', '"top"', ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,2 2))'), NULL, NULL, NULL,
+  'ffffffff-ffff-ffff-ffff-ffffffffffff', 'ÿ', '字', 2147483647),
+(5, NULL, 0, 0, NULL, 0, NULL, -1, 1, 0, NULL, 0, NULL, NULL, -0.0, NULL, NULL, 1e300, 0.1, -0.01, 0, 0.0000000001, 1e-30, 0.001,
+  NULL, 1, 1, 1, 0, '0000-00-00', '-00:00:01', '24:00:00.001', '-00:00:00.000001', '0000-00-00 00:00:00', '1969-12-31 23:59:59.999',
+  '1900-01-01 00:00:00.000001', '0000-00-00 00:00:00', '2001-09-09 01:46:40.001', '2026-03-29 01:30:00.5',
+  'pad  ', 'trail ', ' ', 'NULL', 'null', '{}', x'01', x'0100', x'0100', '\0', x'20', x'0A', '', 'y', '{}', NULL, NULL, NULL, NULL,
+  NULL, NULL, NULL, NULL);
+INSERT INTO types (id) VALUES (4);
+UPDATE types SET i4 = '192.168.0.1', i6 = '2001:db8::ff00:42:8329', vcz = REPEAT('compressed ', 15) WHERE id = 1;
+UPDATE types SET i4 = '0.0.0.0', i6 = '::', vcz = '' WHERE id = 2;
+UPDATE types SET i4 = '255.255.255.255', i6 = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', vcz = 'x' WHERE id = 3;

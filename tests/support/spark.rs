@@ -1,0 +1,115 @@
+//! Apache Hudi on Spark, one JVM for the whole suite (`tests/interop/hudi_spark.py serve`).
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::{installed, interop, python::interpreter};
+
+/// The JVM and its two pipes. It ends by itself when this process does, at the end of its input.
+#[derive(Debug)]
+pub(crate) struct Spark {
+    _process: Child,
+    commands: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Spark {
+    /// The suite's JVM; other tests wait while it is held.
+    pub(crate) fn shared() -> MutexGuard<'static, Self> {
+        static SPARK: OnceLock<Mutex<Spark>> = OnceLock::new();
+        let spark = SPARK.get_or_init(|| Mutex::new(Self::start()));
+        spark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start() -> Self {
+        let bundle = interop().join("jars/hudi-spark3.5-bundle_2.12-1.2.0.jar");
+        installed(bundle, "scripts/setup interop");
+        let mut command = interpreter("scripts/setup interop");
+        command
+            .args(["hudi_spark.py", "serve"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+        let commands = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut spark = Self {
+            _process: process,
+            commands,
+            answers,
+        };
+        assert_eq!(spark.answer()["ready"], true, "Spark does not start");
+        spark
+    }
+
+    /// Fails with every finding of the judge, warnings included.
+    pub(crate) fn judge(&mut self, table: &Path, probe: bool) {
+        let answer = self.ask(json!({"cmd": "judge", "path": table, "probe": probe}));
+        let findings = answer["findings"].as_array().unwrap();
+        let shown = serde_json::to_string_pretty(findings).unwrap();
+        assert!(
+            findings.is_empty(),
+            "Apache Hudi finds in {}: {shown}",
+            table.display()
+        );
+    }
+
+    /// The rows of a snapshot query.
+    pub(crate) fn snapshot(&mut self, table: &Path) -> Vec<String> {
+        self.rows(json!({"cmd": "read", "path": table, "query": "snapshot"}))
+    }
+
+    /// The rows changed in (begin, end], by completion times.
+    pub(crate) fn incremental(&mut self, table: &Path, begin: &str, end: &str) -> Vec<String> {
+        let range = json!({
+            "cmd": "read", "path": table, "query": "incremental", "begin": begin, "end": end
+        });
+        self.rows(range)
+    }
+
+    /// Lets Spark's writer upsert rows into the table, as it stands.
+    pub(crate) fn upsert(&mut self, table: &Path, schema: &str, rows: &Value) {
+        self.ask(json!({
+            "cmd": "write", "path": table, "rows": rows, "schema": schema, "operation": "upsert",
+            "options": {"hoodie.metadata.enable": "false"}
+        }));
+    }
+
+    /// The table's configuration as Hudi reads it.
+    pub(crate) fn info(&mut self, table: &Path) -> Value {
+        self.ask(json!({"cmd": "info", "path": table}))
+    }
+
+    fn rows(&mut self, command: Value) -> Vec<String> {
+        let answer = self.ask(command);
+        answer["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Value::to_string)
+            .collect()
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers build the command in place"
+    )]
+    fn ask(&mut self, command: Value) -> Value {
+        writeln!(self.commands, "{command}").unwrap();
+        let answer = self.answer();
+        assert_eq!(
+            answer["ok"], true,
+            "{command}: {} {}",
+            answer["error"], answer["causes"]
+        );
+        answer
+    }
+
+    fn answer(&mut self) -> Value {
+        let line = self.answers.next().expect("Spark ended").unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
