@@ -16,6 +16,7 @@ pub mod storage;
 pub mod timeline;
 
 mod index;
+pub mod reader;
 pub mod table;
 mod transaction;
 pub mod writer;

@@ -2,5 +2,7 @@
 
 pub mod avro;
 pub mod bloom;
+pub mod delete_record;
+pub mod log_block;
 pub mod object_container;
 pub mod properties;

@@ -7,6 +7,7 @@ mod name;
 mod parquet_schema;
 mod parquet_source;
 mod upload;
+mod partition_values;
 pub mod view;
 mod visibility;
 
@@ -16,6 +17,7 @@ pub(crate) use log_file_writer::LogBlocks;
 pub use name::{BaseFile, LogFile};
 pub(crate) use parquet_source::ParquetSource;
 pub(crate) use upload::FileUpload;
+pub use partition_values::PartitionValues;
 pub use visibility::{Horizon, Visibility};
 
 use crate::timeline::InstantTime;

@@ -1,6 +1,7 @@
 //! `Table`: opens a table and hands out what others work with.
 
 pub(crate) mod create;
+mod snapshot;
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -8,6 +9,7 @@ use crate::storage::Storage;
 use crate::timeline::ActiveTimeline;
 
 pub use create::TableSpec;
+pub use snapshot::Snapshot;
 
 /// Table-relative path of the table's properties.
 pub const PROPERTIES_PATH: &str = ".hoodie/hoodie.properties";
