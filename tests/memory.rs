@@ -40,7 +40,7 @@ fn ceiling_holds(ceiling_mib: u64, table_type: &str) {
     let measured = |what: &str| {
         let peak = run_until_current(&pipeline).peak_rss_kib;
         assert!(peak > 0, "no memory reading");
-        println!(
+        eprintln!(
             "{table_type}, {what}: peak {} MiB at a ceiling of {ceiling_mib} MiB",
             peak / 1024
         );

@@ -1,5 +1,6 @@
 //! MySQL and MariaDB: our own wire client, the snapshot's chunks and the binary log.
 
+pub mod binlog;
 pub mod chunk;
 pub mod connection;
 pub mod discovery;

@@ -1,0 +1,7 @@
+//! Tests against real servers: each starts a private MariaDB, or shares one for the whole run.
+
+mod binlog_dump;
+mod chunks;
+mod connection;
+mod discovery;
+mod support;

@@ -1,0 +1,5 @@
+//! What the tests stand on.
+
+pub(crate) mod mariadb;
+
+pub(crate) use mariadb::MariaDb;
