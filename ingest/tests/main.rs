@@ -4,4 +4,5 @@ mod binlog_dump;
 mod chunks;
 mod connection;
 mod discovery;
+mod preflight;
 mod support;
