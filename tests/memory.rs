@@ -25,7 +25,7 @@ fn ceiling_holds(ceiling_mib: u64, table_type: &str) {
         "CONCAT(SHA2(seq, 512), SHA2(seq + 1, 512), SHA2(seq + 2, 512), SHA2(seq + 3, 512))";
     let fill = |first: u64, last: u64| {
         format!(
-            "INSERT INTO shop.big SELECT seq, seq % 1000, CONCAT({payload}, {payload}) FROM seq_{first}_to_{last};"
+            "INSERT INTO shop.big SELECT seq, seq % 1000, CONCAT({payload}, {payload}) FROM shop.seq_{first}_to_{last};"
         )
     };
     let loaded = rows_of(10);
@@ -40,7 +40,7 @@ fn ceiling_holds(ceiling_mib: u64, table_type: &str) {
     let measured = |what: &str| {
         let peak = run_until_current(&pipeline).peak_rss_kib;
         assert!(peak > 0, "no memory reading");
-        println!(
+        eprintln!(
             "{table_type}, {what}: peak {} MiB at a ceiling of {ceiling_mib} MiB",
             peak / 1024
         );

@@ -72,7 +72,10 @@ impl FromStr for TablePattern {
     type Err = regex::Error;
 
     fn from_str(text: &str) -> Result<Self, regex::Error> {
-        Ok(Self { text: text.to_owned(), anchored: Regex::new(&format!("^(?:{text})$"))? })
+        Ok(Self {
+            text: text.to_owned(),
+            anchored: Regex::new(&format!("^(?:{text})$"))?,
+        })
     }
 }
 
@@ -176,7 +179,11 @@ pub struct PipelineConfig {
 impl PipelineConfig {
     /// `database.table` in the lake of a source table.
     pub fn sink_table(&self, database: &str, table: &str) -> String {
-        match self.routes.iter().find(|route| route.source_table.matches(database, table)) {
+        match self
+            .routes
+            .iter()
+            .find(|route| route.source_table.matches(database, table))
+        {
             Some(route) => route.sink_table.clone(),
             None => format!("{database}.{table}"),
         }
@@ -184,7 +191,9 @@ impl PipelineConfig {
 
     /// The transform of a source table, if one matches.
     pub fn transform(&self, database: &str, table: &str) -> Option<&Transform> {
-        self.transforms.iter().find(|transform| transform.source_table.matches(database, table))
+        self.transforms
+            .iter()
+            .find(|transform| transform.source_table.matches(database, table))
     }
 }
 

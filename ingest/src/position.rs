@@ -97,7 +97,12 @@ mod tests {
     use super::*;
 
     fn at(file: &str, pos: u64) -> BinlogPosition {
-        BinlogPosition { file: file.to_owned(), pos, gtid: None, server: "s".to_owned() }
+        BinlogPosition {
+            file: file.to_owned(),
+            pos,
+            gtid: None,
+            server: "s".to_owned(),
+        }
     }
 
     #[test]

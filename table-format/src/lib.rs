@@ -15,6 +15,13 @@ pub mod record;
 pub mod storage;
 pub mod timeline;
 
+mod index;
+pub mod reader;
 pub mod table;
+mod transaction;
+pub mod writer;
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 
 pub use error::{Error, ErrorKind, Result};

@@ -198,10 +198,9 @@ fn change(random: &mut StdRng, orders: u64, kinds: Kinds, batch: &mut String) {
         6 => format!("DELETE FROM orders WHERE id = {id}; DELETE FROM `lines` WHERE order_id = {id};"),
         7 => format!("UPDATE IGNORE orders SET id = id + 10000000 WHERE id = {id};"),
         8 => format!("UPDATE IGNORE `lines` SET line = line + 10 WHERE order_id = {other} ORDER BY line DESC;"),
-        9 => format!(
-            "START TRANSACTION; INSERT INTO orders (customer, note) VALUES (1, 'rolled back');
+        9 => "START TRANSACTION; INSERT INTO orders (customer, note) VALUES (1, 'rolled back');
              UPDATE stock SET quantity = 0; DELETE FROM accounts WHERE id = 1; ROLLBACK;"
-        ),
+            .to_owned(),
         _ => format!("REPLACE INTO orders (id, customer, status) VALUES ({id}, {amount}, 'sent');"),
     };
     batch.push_str(&statement);

@@ -10,6 +10,7 @@ mod json_text;
 mod temporal;
 
 pub use builder::BatchBuilder;
+pub(crate) use builder::column_error;
 pub(crate) use byte_reader::ByteReader;
 pub(crate) use column_builder::ColumnBuilder;
 pub(crate) use decimal::PackedDecimal;

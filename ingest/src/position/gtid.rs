@@ -56,7 +56,10 @@ impl GtidSet {
 }
 
 fn bad(text: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("`{text}` is no GTID set: {why}"))
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("`{text}` is no GTID set: {why}"),
+    )
 }
 
 fn merge(mut intervals: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
@@ -75,9 +78,16 @@ impl FromStr for GtidSet {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let items = || {
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+        };
         if items().next().is_some() && items().all(|item| !item.contains(':')) {
-            items().map(|item| parse_mariadb(text, item)).collect::<Result<_>>().map(Self::MariaDb)
+            items()
+                .map(|item| parse_mariadb(text, item))
+                .collect::<Result<_>>()
+                .map(Self::MariaDb)
         } else {
             let mut sources = BTreeMap::new();
             for item in items() {
@@ -168,12 +178,21 @@ mod tests {
 
     #[test]
     fn reads_what_servers_write() {
-        let set: GtidSet = format!("{}:1-5:7,\n{B}:9", A.to_uppercase()).parse().unwrap();
+        let set: GtidSet = format!("{}:1-5:7,\n{B}:9", A.to_uppercase())
+            .parse()
+            .unwrap();
         assert_eq!(set.to_string(), format!("{A}:1-5:7,{B}:9"));
         let tagged: GtidSet = format!("{A}:1-3:nightly:4-5").parse().unwrap();
         assert_eq!(tagged.to_string(), format!("{A}:1-3,{A}:nightly:4-5"));
         assert!("".parse::<GtidSet>().unwrap().is_empty());
-        for wrong in ["x", "0-1", "0-1-x", &format!("{A}:5-1"), &format!("{A}:"), "abc:1"] {
+        for wrong in [
+            "x",
+            "0-1",
+            "0-1-x",
+            &format!("{A}:5-1"),
+            &format!("{A}:"),
+            "abc:1",
+        ] {
             assert!(wrong.parse::<GtidSet>().is_err(), "{wrong}");
         }
     }

@@ -102,6 +102,28 @@ pub enum MySqlType {
     Inet6,
 }
 
+impl MySqlType {
+    /// Whether an integer type is unsigned; `None` for the others.
+    pub fn is_unsigned(&self) -> Option<bool> {
+        match self {
+            Self::TinyInt { unsigned }
+            | Self::SmallInt { unsigned }
+            | Self::MediumInt { unsigned }
+            | Self::Int { unsigned }
+            | Self::BigInt { unsigned } => Some(*unsigned),
+            _ => None,
+        }
+    }
+
+    /// How many labels an ENUM or SET has; `None` for the others.
+    pub fn label_count(&self) -> Option<usize> {
+        match self {
+            Self::Enum(labels) | Self::Set(labels) => Some(labels.len()),
+            _ => None,
+        }
+    }
+}
+
 impl FromStr for MySqlType {
     type Err = Error;
 

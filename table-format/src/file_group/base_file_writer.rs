@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::file_group::key_footer::KeyFooter;
 use crate::file_group::parquet_schema::parquet_schema;
 use crate::file_group::upload::FileUpload;
-use crate::schema::avro::arrow_to_avro;
+use crate::schema::avro::{record_name, record_namespace};
 use crate::schema::meta::META_COLUMNS;
 use crate::storage::Storage;
 
@@ -44,7 +44,9 @@ pub struct BaseFileOptions {
 pub(crate) struct BaseFileFormat {
     /// The table's columns after the meta columns.
     pub(crate) schema: SchemaRef,
-    /// Name of the table, for the schema's names.
+    /// The same as Avro JSON, as footers and log blocks carry it.
+    pub(crate) avro_schema: String,
+    /// Name of the table.
     pub(crate) table_name: String,
     /// Columns of the record key: unique values, for which a dictionary is wasted.
     pub(crate) record_key: Vec<String>,
@@ -100,11 +102,6 @@ impl BaseFileWriter {
         Ok(Self { encoder: Some(encoder), upload, memory, env, rows: 0, estimated_bytes: 0 })
     }
 
-    /// Rows written so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// About how long the file would be if it were finished now.
     pub(crate) fn estimated_bytes(&self) -> u64 {
         self.estimated_bytes
@@ -153,11 +150,9 @@ impl BaseFileWriter {
 
 impl Encoder {
     fn try_new(format: &BaseFileFormat) -> Result<Self> {
-        let name = format!("{}_record", format.table_name);
-        let namespace = format!("hoodie.{}", format.table_name);
-        let avro = arrow_to_avro(&format.schema, &name, &namespace);
+        let (name, namespace) = (record_name(&format.table_name), record_namespace(&format.table_name));
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(format, avro))
+            .with_properties(properties(format))
             .with_skip_arrow_metadata(true)
             .with_parquet_schema(parquet_schema(&format.schema, &format!("{namespace}.{name}"))?);
         let schema = Arc::clone(&format.schema);
@@ -205,7 +200,7 @@ impl Encoder {
     }
 }
 
-fn properties(format: &BaseFileFormat, avro_schema: String) -> WriterProperties {
+fn properties(format: &BaseFileFormat) -> WriterProperties {
     let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("lakebed version {}", env!("CARGO_PKG_VERSION")))
@@ -213,7 +208,7 @@ fn properties(format: &BaseFileFormat, avro_schema: String) -> WriterProperties 
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX))
-        .set_key_value_metadata(Some(vec![KeyValue::new("parquet.avro.schema".to_owned(), avro_schema)]));
+        .set_key_value_metadata(Some(vec![KeyValue::new("parquet.avro.schema".to_owned(), format.avro_schema.clone())]));
     // Sequence numbers and keys are unique: no dictionary, but they share prefixes with their neighbours.
     for name in [META_COLUMNS[1], META_COLUMNS[2]] {
         properties = properties

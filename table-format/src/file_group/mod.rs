@@ -1,10 +1,23 @@
 //! File groups: the files that hold one set of keys over time, and how their names are read.
 
+mod base_file_writer;
+mod key_footer;
+mod log_file_writer;
 mod name;
+mod parquet_schema;
+mod parquet_source;
+mod upload;
+mod partition_values;
 pub mod view;
 mod visibility;
 
+pub use base_file_writer::BaseFileOptions;
+pub(crate) use base_file_writer::{BaseFileFormat, BaseFileWriter, WrittenBaseFile};
+pub(crate) use log_file_writer::LogBlocks;
 pub use name::{BaseFile, LogFile};
+pub(crate) use parquet_source::ParquetSource;
+pub(crate) use upload::FileUpload;
+pub use partition_values::PartitionValues;
 pub use visibility::{Horizon, Visibility};
 
 use crate::timeline::InstantTime;

@@ -75,17 +75,28 @@ impl KeyRangeIndex {
         self.partitions.entry(group.slice.partition_path.clone()).or_default().put(group);
     }
 
-    /// Forgets a group.
-    pub(crate) fn remove(&mut self, partition_path: &str, file_id: &str) {
-        if let Some(partition) = self.partitions.get_mut(partition_path) {
-            partition.groups.retain(|group| group.slice.file_id != file_id);
-            partition.rebuild();
-        }
-    }
-
     /// All groups.
+    #[cfg(test)]
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
         self.partitions.values().flat_map(|partition| &partition.groups)
+    }
+
+    /// The group of `slice`, if it consists of the very same files.
+    pub(crate) fn find(&self, slice: &FileSlice) -> Option<&Group> {
+        let groups = &self.partitions.get(&slice.partition_path)?.groups;
+        groups.iter().find(|group| group.slice == *slice)
+    }
+}
+
+impl FromIterator<Group> for KeyRangeIndex {
+    fn from_iter<I: IntoIterator<Item = Group>>(groups: I) -> Self {
+        let mut index = Self::default();
+        for group in groups {
+            let path = group.slice.partition_path.clone();
+            index.partitions.entry(path).or_default().groups.push(group);
+        }
+        index.partitions.values_mut().for_each(PartitionRanges::rebuild);
+        index
     }
 }
 

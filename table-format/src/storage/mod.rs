@@ -229,6 +229,23 @@ impl Storage {
         Ok(Listing { dirs, files })
     }
 
+    /// Lists all files below a directory, by their table-relative paths, in order.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store gives up.
+    pub async fn list_recursive(&self, relative: &str) -> Result<Vec<(String, ListedFile)>> {
+        let mut dirs = vec![relative.to_owned()];
+        let mut found = Vec::new();
+        while let Some(dir) = dirs.pop() {
+            let listing = self.list(&dir).await?;
+            let path = |name: &str| crate::file_group::join_path(&dir, name);
+            found.extend(listing.files.into_iter().map(|file| (path(&file.name), file)));
+            dirs.extend(listing.dirs.iter().map(|name| path(name)));
+        }
+        found.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        Ok(found)
+    }
+
     fn reading(&self, error: object_store::Error, relative: &str) -> Error {
         Error::from(error).context(format!("reading {}", self.location_of(relative)))
     }

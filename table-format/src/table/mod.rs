@@ -1,14 +1,20 @@
 //! `Table`: opens a table and hands out what others work with.
 
+pub(crate) mod create;
+mod snapshot;
+
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Storage;
 use crate::timeline::ActiveTimeline;
 
+pub use create::TableSpec;
+pub use snapshot::Snapshot;
+
 /// Table-relative path of the table's properties.
 pub const PROPERTIES_PATH: &str = ".hoodie/hoodie.properties";
 /// Where they lie while they are being changed.
-const PROPERTIES_BACKUP_PATH: &str = ".hoodie/hoodie.properties.backup";
+pub(crate) const PROPERTIES_BACKUP_PATH: &str = ".hoodie/hoodie.properties.backup";
 
 /// A table: where it is and how it is configured. Clones are cheap enough for a clone per reader.
 #[derive(Debug, Clone)]

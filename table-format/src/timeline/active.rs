@@ -116,8 +116,16 @@ impl ActiveTimeline {
     /// # Errors
     /// As [`ActiveTimeline::read_metadata`].
     pub async fn latest_schema(&self, until: Option<&InstantTime>) -> Result<Option<String>> {
+        self.latest_schema_among(|instant| until.is_none_or(|until| instant.end_time() <= until)).await
+    }
+
+    /// The same among the writes for which `counts` is true.
+    ///
+    /// # Errors
+    /// As [`ActiveTimeline::read_metadata`].
+    pub async fn latest_schema_among(&self, counts: impl Fn(&Instant) -> bool) -> Result<Option<String>> {
         let mut writes = self.completed_writes_by_completion();
-        writes.retain(|instant| until.is_none_or(|until| instant.end_time() <= until));
+        writes.retain(|instant| counts(instant));
         for instant in writes.into_iter().rev() {
             let metadata = self.read_metadata(instant).await?;
             let operation = metadata.operation()?;

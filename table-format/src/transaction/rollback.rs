@@ -160,7 +160,7 @@ impl Debris {
             partition_path: self.partition_path().to_owned(),
             file_id: Some(file_id.unwrap_or_default()),
             latest_base_instant: Some(failed.to_string()),
-            files_to_be_deleted: vec![format!("{}/{}", storage.location().trim_end_matches('/'), self.path)],
+            files_to_be_deleted: vec![storage.location_of(&self.path)],
             log_blocks_to_be_deleted: BTreeMap::new(),
         }
     }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Mutex;
 
-use crate::config::{KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion};
+use crate::config::{key, KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion, TimelineZone};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::index::key_range::KeyRangeIndex;
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::storage::Storage;
+use crate::table::Table;
+use crate::table::create::replace_config;
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
+use crate::transaction::instant_clock::next_instant_time;
 use crate::writer::WriterOptions;
 
 /// Shared by a writer and its transactions.
@@ -46,7 +49,7 @@ pub(crate) struct WritableTable {
 impl WritableTable {
     /// Reads the settings anew: another engine may have upgraded the table meanwhile (hazard 26).
     pub(crate) async fn load(storage: &Storage) -> Result<Self> {
-        Self::try_new(TableConfig::load(storage).await?)
+        Self::try_new(Table::open_storage(storage.clone()).await?.config().clone())
     }
 
     fn try_new(config: TableConfig) -> Result<Self> {
@@ -54,7 +57,7 @@ impl WritableTable {
         if config.version() < TableVersion::Eight {
             return Err(refuse("version 6 tables can be read only; upgrade the table first".to_owned()));
         }
-        if !config.has_meta_fields() {
+        if !config.populates_meta_fields() {
             return Err(refuse("tables without meta columns can be read only".to_owned()));
         }
         if config.drops_partition_columns() {
@@ -67,9 +70,9 @@ impl WritableTable {
         let keys = match config.key_generator() {
             KeyGeneratorType::Simple | KeyGeneratorType::NonPartition => KeyGenerator::try_new(&fields)?,
             KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
-            KeyGeneratorType::Timestamp | KeyGeneratorType::Custom | KeyGeneratorType::Other => {
-                let message = "its key generator is none of SIMPLE, COMPLEX and NON_PARTITION";
-                return Err(refuse(message.to_owned()));
+            other => {
+                let message = format!("its key generator is {other}, none of SIMPLE, COMPLEX, NON_PARTITION");
+                return Err(refuse(message));
             }
         };
         let partitions = PartitionPathGenerator::new(
@@ -101,6 +104,26 @@ pub(crate) async fn next_time(
     timeline: &ActiveTimeline,
     floor: Option<&InstantTime>,
 ) -> Result<InstantTime> {
-    let newest = timeline.last_time().into_iter().chain(floor).max();
-    super::instant_clock::next_instant_time(env, config.is_timeline_utc(), newest).await
+    let newest = timeline.latest_time().into_iter().chain(floor).max();
+    let is_utc = config.timeline_zone()? == TimelineZone::Utc;
+    next_instant_time(env, is_utc, newest).await
+}
+
+/// Takes the metadata table out of use if the table names one: it would not know of our files, and readers that list by it
+/// would not see them (hazards 1 and 22). Engines that want one build it anew.
+pub(crate) async fn disable_metadata_table(
+    storage: &Storage,
+    env: &Env,
+    config: &TableConfig,
+) -> Result<TableConfig> {
+    if config.metadata_partitions().is_empty() {
+        return Ok(config.clone());
+    }
+    let mut properties = config.properties().clone();
+    properties.remove(key::METADATA_PARTITIONS);
+    properties.remove("hoodie.table.metadata.partitions.inflight");
+    let changed = TableConfig::try_new(properties)?;
+    replace_config(storage, env, config, &changed).await?;
+    tracing::info!(table = config.name(), "took the metadata table out of use");
+    Ok(changed)
 }

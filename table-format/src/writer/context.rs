@@ -21,8 +21,6 @@ pub(crate) struct WriteContext {
     pub(crate) schema: SchemaRef,
     /// The same behind the meta columns, and how base files hold it.
     pub(crate) base_format: BaseFileFormat,
-    /// Avro JSON of the schema with meta columns, as log blocks carry it.
-    pub(crate) log_schema: String,
     pub(crate) keys: KeyGenerator,
     pub(crate) partitions: PartitionPathGenerator,
     pub(crate) is_merge_on_read: bool,

@@ -17,8 +17,11 @@ pub use bulk_insert::{BulkInsertFactory, BulkInsertWriter};
 pub use options::WriterOptions;
 
 pub(crate) use context::WriteContext;
-pub(crate) use data_files::{DataFiles, MarkerKind};
-pub(crate) use upsert::{Upserter, WrittenFile};
+pub(crate) use data_files::{DataFiles, MARKER_ROOT};
+pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;
 pub use crate::transaction::{TableWriter, Transaction};
+
+#[cfg(test)]
+mod tests;

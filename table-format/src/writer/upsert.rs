@@ -3,10 +3,10 @@
 //! Several batches may be written in one instant; a later one sees what the earlier ones did. Copy-on-write then merges
 //! onto the intermediate base file of the same instant, which is deleted as soon as its successor is there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{take, take_record_batch};
 use arrow::array::AsArray;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -24,14 +24,6 @@ use crate::writer::copy_on_write::{GroupChanges, merge_into_base_file};
 use crate::writer::data_files::MarkerKind;
 use crate::writer::key_table::KeyTable;
 use crate::writer::merge_on_read::append_to_log;
-
-/// A file of this instant, with its stat.
-#[derive(Debug, Clone)]
-pub(crate) struct WrittenFile {
-    /// Table-relative path.
-    pub(crate) path: String,
-    pub(crate) stat: WriteStat,
-}
 
 /// Writes changes, and knows what its instant has written so far.
 #[derive(Debug)]
@@ -71,8 +63,8 @@ impl Upserter {
     }
 
     /// What the instant has written.
-    pub(crate) fn written(&self) -> impl Iterator<Item = WrittenFile> {
-        self.written.iter().map(|(path, stat)| WrittenFile { path: path.clone(), stat: stat.clone() })
+    pub(crate) fn written(&self) -> impl Iterator<Item = &WriteStat> {
+        self.written.values()
     }
 
     /// The state after the commit.
@@ -81,11 +73,11 @@ impl Upserter {
     }
 
     /// Takes over a file that another writer of this instant has made, and the group it belongs to.
-    pub(crate) fn adopt(&mut self, group: Option<Group>, path: String, stat: WriteStat) {
+    pub(crate) fn adopt(&mut self, group: Option<Group>, stat: WriteStat) {
         if let Some(group) = group {
             self.index.put(group);
         }
-        self.written.insert(path, stat);
+        self.written.insert(stat.path.clone().unwrap_or_default(), stat);
     }
 
     /// Writes one batch; of several changes of a key the last one counts.
@@ -206,8 +198,7 @@ impl Upserter {
                 self.written.remove(&path);
                 self.context.storage.delete(&path).await?;
             }
-            let path = stat.path.clone().ok_or_else(|| Error::internal("a write stat lacks its path"))?;
-            self.adopt(Some(group), path, stat);
+            self.adopt(Some(group), stat);
         }
         Ok(())
     }

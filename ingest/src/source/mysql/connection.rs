@@ -83,14 +83,24 @@ impl Connection {
     /// As [`Self::connect`].
     pub async fn connect_snapshot(options: &MySqlOptions) -> Result<Self> {
         let mut connection = Self::connect(options).await?;
-        connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         connection
-            .execute("SET SESSION net_write_timeout = 600, net_read_timeout = 600, wait_timeout = 86400")
+            .execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            .await?;
+        connection
+            .execute(
+                "SET SESSION net_write_timeout = 600, net_read_timeout = 600, wait_timeout = 86400",
+            )
             .await?;
         // The flavours disagree on the name (and unit) of the statement time limit; 0 is none on both.
         for name in ["max_execution_time", "max_statement_time"] {
-            if !connection.query(&format!("SHOW VARIABLES LIKE '{name}'")).await?.is_empty() {
-                connection.execute(&format!("SET SESSION {name} = 0")).await?;
+            if !connection
+                .query(&format!("SHOW VARIABLES LIKE '{name}'"))
+                .await?
+                .is_empty()
+            {
+                connection
+                    .execute(&format!("SET SESSION {name} = 0"))
+                    .await?;
             }
         }
         Ok(connection)
@@ -197,7 +207,9 @@ impl Connection {
 
     async fn query_text(&mut self, sql: &str) -> Result<Vec<TextRow>> {
         self.send(&with_code(COM_QUERY, sql.as_bytes())).await?;
-        let Some(columns) = self.read_result_head().await? else { return Ok(Vec::new()) };
+        let Some(columns) = self.read_result_head().await? else {
+            return Ok(Vec::new());
+        };
         let mut rows = Vec::new();
         while let Some(packet) = self.next_row_packet().await? {
             rows.push(TextRow::parse(&columns, packet)?);
@@ -206,7 +218,8 @@ impl Connection {
     }
 
     async fn start_select(&mut self, sql: &str) -> Result<Arc<[ResultColumn]>> {
-        self.send(&with_code(COM_STMT_PREPARE, sql.as_bytes())).await?;
+        self.send(&with_code(COM_STMT_PREPARE, sql.as_bytes()))
+            .await?;
         let packet = self.read_answer().await?;
         let mut cursor = Cursor::new(packet);
         cursor.u8()?;
@@ -239,7 +252,10 @@ impl Connection {
         if self.state == State::Waiting {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                format!("a statement on {} was cancelled half-way: connect again", self.endpoint),
+                format!(
+                    "a statement on {} was cancelled half-way: connect again",
+                    self.endpoint
+                ),
             ));
         }
         while self.next_row_packet().await?.is_some() {}
@@ -259,7 +275,10 @@ impl Connection {
                 Err(ServerError::parse(packet).into_error(Phase::Statement, &self.endpoint))
             }
             Some(_) => Ok(packet),
-            None => Err(Error::new(ErrorKind::Corrupt, "the server sent an empty answer")),
+            None => Err(Error::new(
+                ErrorKind::Corrupt,
+                "the server sent an empty answer",
+            )),
         }
     }
 
@@ -272,7 +291,10 @@ impl Connection {
                 return Ok(None);
             }
             Some(&LOCAL_INFILE) => {
-                return Err(Error::new(ErrorKind::Corrupt, "the server asked for a local file"));
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    "the server asked for a local file",
+                ));
             }
             _ => Cursor::new(packet).lenenc()?.unwrap_or(0),
         };

@@ -33,7 +33,10 @@ type TableName = (String, String);
 ///
 /// # Errors
 /// `Invalid` for a pattern that cannot be anchored, and what the server reports.
-pub async fn discover(connection: &mut Connection, pattern: &Regex) -> Result<Vec<DiscoveredTable>> {
+pub async fn discover(
+    connection: &mut Connection,
+    pattern: &Regex,
+) -> Result<Vec<DiscoveredTable>> {
     let mut found = discover_all(connection, pattern).await?;
     found.retain(DiscoveredTable::is_base_table);
     Ok(found)
@@ -51,7 +54,10 @@ pub(super) async fn discover_all(
         Error::invalid(format!("tables `{pattern}` is no pattern")).with_source(error)
     })?;
     let mut tables = read_tables(connection, &anchored).await?;
-    let databases: BTreeSet<&str> = tables.keys().map(|(database, _)| database.as_str()).collect();
+    let databases: BTreeSet<&str> = tables
+        .keys()
+        .map(|(database, _)| database.as_str())
+        .collect();
     if databases.is_empty() {
         return Ok(Vec::new());
     }
@@ -79,7 +85,9 @@ async fn read_tables(
     // MySQL 8 serves day-old estimates unless told otherwise.
     let expiry = "SHOW VARIABLES LIKE 'information_schema_stats_expiry'";
     if !connection.query(expiry).await?.is_empty() {
-        connection.execute("SET SESSION information_schema_stats_expiry = 0").await?;
+        connection
+            .execute("SET SESSION information_schema_stats_expiry = 0")
+            .await?;
     }
     let names = connection
         .query(
@@ -107,7 +115,9 @@ async fn read_tables(
             .await?;
         for row in &sizes {
             let name = row.require(0)?;
-            let Some(table_type) = tables.get(name) else { continue };
+            let Some(table_type) = tables.get(name) else {
+                continue;
+            };
             let number = |position: usize| row.get(position).and_then(|text| text.parse().ok());
             found.insert(
                 (database.clone(), name.to_owned()),
@@ -146,7 +156,9 @@ async fn read_columns(
     let mut marked = BTreeSet::new();
     for row in &rows {
         let name = (row.require(0)?.to_owned(), row.require(1)?.to_owned());
-        let Some(found) = tables.get_mut(&name) else { continue };
+        let Some(found) = tables.get_mut(&name) else {
+            continue;
+        };
         let column = row.require(2)?.to_owned();
         if row.get(7) == Some("PRI") {
             marked.insert((name, column.clone()));
@@ -188,28 +200,42 @@ async fn read_keys(
         let usable = row.get(4).is_none() || row.get(2) == Some("PRIMARY");
         let column = row.get(3).filter(|_| usable).map(str::to_owned);
         let of_table = indexes.entry(name).or_default();
-        of_table.entry(row.require(2)?.to_owned()).or_default().push(column);
+        of_table
+            .entry(row.require(2)?.to_owned())
+            .or_default()
+            .push(column);
     }
     for (name, mut of_table) in indexes {
-        let Some(found) = tables.get_mut(&name) else { continue };
+        let Some(found) = tables.get_mut(&name) else {
+            continue;
+        };
         if let Some(primary) = of_table.remove("PRIMARY") {
             found.table.primary_key = positions(&found.table, &primary).unwrap_or_default();
             continue;
         }
         let not_null = |key: &Vec<usize>| {
-            key.iter().all(|at| found.table.columns.get(*at).is_some_and(|column| !column.nullable))
+            key.iter().all(|at| {
+                found
+                    .table
+                    .columns
+                    .get(*at)
+                    .is_some_and(|column| !column.nullable)
+            })
         };
         let is_clustered = |key: &Vec<usize>| {
-            key.iter().filter_map(|at| found.table.columns.get(*at)).all(|column| {
-                marked.contains(&(name.clone(), column.name.clone()))
-            })
+            key.iter()
+                .filter_map(|at| found.table.columns.get(*at))
+                .all(|column| marked.contains(&(name.clone(), column.name.clone())))
         };
         let keys: Vec<Vec<usize>> = of_table
             .values()
             .filter_map(|columns| positions(&found.table, columns))
             .filter(not_null)
             .collect();
-        let chosen = keys.iter().find(|key| is_clustered(key)).or_else(|| keys.first());
+        let chosen = keys
+            .iter()
+            .find(|key| is_clustered(key))
+            .or_else(|| keys.first());
         found.table.primary_key = chosen.cloned().unwrap_or_default();
     }
     Ok(())
@@ -217,7 +243,10 @@ async fn read_keys(
 
 fn positions(table: &SourceTable, index: &UniqueIndex) -> Option<Vec<usize>> {
     let position = |name: &String| table.columns.iter().position(|column| column.name == *name);
-    index.iter().map(|column| column.as_ref().and_then(position)).collect()
+    index
+        .iter()
+        .map(|column| column.as_ref().and_then(position))
+        .collect()
 }
 
 /// MariaDB's JSON is LONGTEXT with a check that it is valid.
@@ -234,7 +263,9 @@ async fn read_json_aliases(
         .await?;
     for row in &rows {
         let name = (row.require(0)?.to_owned(), row.require(1)?.to_owned());
-        let Some(found) = tables.get_mut(&name) else { continue };
+        let Some(found) = tables.get_mut(&name) else {
+            continue;
+        };
         let clause = row.require(2)?;
         for column in &mut found.table.columns {
             let check = format!("json_valid(`{}`)", column.name.replace('`', "``"));

@@ -84,12 +84,25 @@ impl BinlogStream {
         let server = ServerInfo::read(&mut connection).await?;
         let start = StartPoint::of(position, &server)?;
         set_up_session(&mut connection, &server, &start, server_id, heartbeat).await?;
-        connection.command(&register_request(server_id), Phase::Dump).await?;
+        connection
+            .command(&register_request(server_id), Phase::Dump)
+            .await?;
         let mut stream = connection.into_stream().await?;
-        stream.write_command(&start.request(server_id, flags)).await?;
-        tracing::debug!(server = options.endpoint(), ?start, server_id, "reading the binary log");
+        stream
+            .write_command(&start.request(server_id, flags))
+            .await?;
+        tracing::debug!(
+            server = options.endpoint(),
+            ?start,
+            server_id,
+            "reading the binary log"
+        );
         let silence_max = heartbeat * HEARTBEATS_MISSED_MAX;
-        Ok(Self { stream, endpoint: options.endpoint(), silence_max })
+        Ok(Self {
+            stream,
+            endpoint: options.endpoint(),
+            silence_max,
+        })
     }
 
     /// The next event, header and checksum included; valid until the next call. Cancel-safe.
@@ -115,7 +128,10 @@ impl BinlogStream {
         let packet = read.map_err(|_| {
             Error::new(
                 ErrorKind::Unavailable,
-                format!("server {} sent neither event nor heartbeat for {silence_max:?}", self.endpoint),
+                format!(
+                    "server {} sent neither event nor heartbeat for {silence_max:?}",
+                    self.endpoint
+                ),
             )
         })??;
         match packet.split_first() {
@@ -191,7 +207,9 @@ type MySqlSet = BTreeMap<String, Vec<(u64, u64)>>;
 fn mysql_set(text: &str) -> Result<MySqlSet> {
     match text.parse()? {
         GtidSet::MySql(set) if set.keys().any(|source| source.contains(':')) => {
-            Err(Error::unsupported(format!("resuming on another server by tagged GTIDs (`{text}`)")))
+            Err(Error::unsupported(format!(
+                "resuming on another server by tagged GTIDs (`{text}`)"
+            )))
         }
         GtidSet::MySql(set) => Ok(set),
         GtidSet::MariaDb(_) => Err(Error::new(
@@ -245,7 +263,9 @@ async fn set_up_session(
         settings.push(format!("@slave_connect_state = {}", quote_text(gtid)));
         settings.push("@slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0".to_owned());
     }
-    connection.execute(&format!("SET {}", settings.join(", "))).await
+    connection
+        .execute(&format!("SET {}", settings.join(", ")))
+        .await
 }
 
 fn register_request(server_id: u32) -> Vec<u8> {

@@ -91,8 +91,14 @@ async fn attempt(options: &MySqlOptions, tls: Option<&TlsSettings>) -> Result<At
 }
 
 fn tls_error(error: std::io::Error, options: &MySqlOptions) -> Error {
-    let rustls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-    let kind = if rustls { ErrorKind::Invalid } else { ErrorKind::Unavailable };
+    let rustls = error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>());
+    let kind = if rustls {
+        ErrorKind::Invalid
+    } else {
+        ErrorKind::Unavailable
+    };
     Error::new(
         kind,
         format!(
@@ -136,7 +142,13 @@ impl Greeting {
             [] => b"mysql_native_password".to_vec(),
             name => name.to_vec(),
         };
-        Ok(Self { version, connection_id, nonce, capabilities, plugin })
+        Ok(Self {
+            version,
+            connection_id,
+            nonce,
+            capabilities,
+            plugin,
+        })
     }
 }
 
@@ -167,7 +179,10 @@ fn handshake_response(
         b"mysql_native_password" | b"caching_sha2_password"
     );
     let (plugin, answer) = if secretless {
-        (authentication.plugin.as_slice(), authentication.answer(stream)?)
+        (
+            authentication.plugin.as_slice(),
+            authentication.answer(stream)?,
+        )
     } else {
         (b"mysql_native_password".as_slice(), Vec::new())
     };
@@ -185,7 +200,12 @@ fn handshake_response(
     }
     if capabilities.contains(CapabilityFlags::CLIENT_CONNECT_ATTRS) {
         let mut attributes = Vec::new();
-        for text in ["program_name", "lakebed", "_client_version", env!("CARGO_PKG_VERSION")] {
+        for text in [
+            "program_name",
+            "lakebed",
+            "_client_version",
+            env!("CARGO_PKG_VERSION"),
+        ] {
             put_lenenc_bytes(&mut attributes, text.as_bytes());
         }
         put_lenenc_bytes(&mut response, &attributes);
@@ -293,7 +313,10 @@ impl Authentication<'_> {
     async fn send_encrypted(&self, stream: &mut PacketStream, key: Vec<u8>) -> Result<()> {
         let mut secret = self.clear_password();
         let nonce = self.nonce.iter().cycle();
-        secret.iter_mut().zip(nonce).for_each(|(byte, nonce)| *byte ^= nonce);
+        secret
+            .iter_mut()
+            .zip(nonce)
+            .for_each(|(byte, nonce)| *byte ^= nonce);
         // A damaged key makes the library panic: its own task turns that into an error.
         let encrypted = tokio::task::spawn_blocking(move || crypto::encrypt(&secret, &key))
             .await
@@ -336,9 +359,16 @@ mod tests {
         assert_eq!(greeting.connection_id, 7);
         assert_eq!(greeting.nonce, b"12345678abcdefghijkl");
         assert_eq!(greeting.plugin, b"mysql_native_password");
-        assert!(greeting.capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH));
+        assert!(
+            greeting
+                .capabilities
+                .contains(CapabilityFlags::CLIENT_PLUGIN_AUTH)
+        );
         for len in 0..packet.len() - 25 {
-            assert!(Greeting::parse(&packet[..len], &options).is_err(), "cut at {len}");
+            assert!(
+                Greeting::parse(&packet[..len], &options).is_err(),
+                "cut at {len}"
+            );
         }
     }
 

@@ -1,7 +1,9 @@
 //! MySQL and MariaDB: our own wire client, the snapshot's chunks and the binary log.
 
+pub mod binlog;
 pub mod chunk;
 pub mod connection;
+pub mod ddl;
 pub mod discovery;
 pub mod dump;
 mod handshake;

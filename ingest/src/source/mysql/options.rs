@@ -112,7 +112,16 @@ mod tests {
     #[test]
     fn reads_every_ssl_mode_in_both_spellings() {
         assert_eq!("VERIFY_CA".parse::<SslMode>().unwrap(), SslMode::VerifyCa);
-        assert_eq!("verify-identity".parse::<SslMode>().unwrap(), SslMode::VerifyIdentity);
-        assert!("verify".parse::<SslMode>().unwrap_err().to_string().contains("preferred"));
+        assert_eq!(
+            "verify-identity".parse::<SslMode>().unwrap(),
+            SslMode::VerifyIdentity
+        );
+        assert!(
+            "verify"
+                .parse::<SslMode>()
+                .unwrap_err()
+                .to_string()
+                .contains("preferred")
+        );
     }
 }

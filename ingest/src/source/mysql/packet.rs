@@ -55,7 +55,10 @@ impl PacketStream {
 
     /// The same packets over another socket: the sequence goes on across the change to TLS.
     pub(super) fn resume(transport: Transport, sequence: u8) -> Self {
-        Self { sequence, ..Self::new(transport) }
+        Self {
+            sequence,
+            ..Self::new(transport)
+        }
     }
 
     pub(super) fn sequence(&self) -> u8 {
@@ -90,7 +93,9 @@ impl PacketStream {
     /// Takes a whole packet out of the buffer, if one is there.
     fn next_buffered(&mut self) -> Result<Option<Located>> {
         loop {
-            let Some(len) = self.frame_len() else { return Ok(None) };
+            let Some(len) = self.frame_len() else {
+                return Ok(None);
+            };
             if self.unread.len() < HEADER_LEN + len {
                 return Ok(None);
             }
@@ -98,7 +103,10 @@ impl PacketStream {
             if sequence != self.sequence {
                 return Err(Error::new(
                     ErrorKind::Corrupt,
-                    format!("packets out of order: expected number {}, found {sequence}", self.sequence),
+                    format!(
+                        "packets out of order: expected number {}, found {sequence}",
+                        self.sequence
+                    ),
                 ));
             }
             self.sequence = self.sequence.wrapping_add(1);
@@ -137,7 +145,8 @@ impl PacketStream {
             }
         }
         if self.unread.start > 0
-            && (self.unread.start + wanted > self.buffer.len() || self.unread.end == self.buffer.len())
+            && (self.unread.start + wanted > self.buffer.len()
+                || self.unread.end == self.buffer.len())
         {
             self.buffer.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
@@ -145,9 +154,15 @@ impl PacketStream {
         if wanted > self.buffer.len() {
             self.buffer.resize(wanted, 0);
         }
-        let read = self.transport.read(&mut self.buffer[self.unread.end..]).await?;
+        let read = self
+            .transport
+            .read(&mut self.buffer[self.unread.end..])
+            .await?;
         if read == 0 {
-            return Err(Error::new(ErrorKind::Unavailable, "the server closed the connection"));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the server closed the connection",
+            ));
         }
         self.unread.end += read;
         Ok(())
@@ -162,7 +177,10 @@ impl PacketStream {
     /// Writes one packet.
     pub(super) async fn write(&mut self, payload: &[u8]) -> Result<()> {
         if payload.len() > PACKET_MAX {
-            return Err(Error::invalid(format!("packet of {} bytes is too large", payload.len())));
+            return Err(Error::invalid(format!(
+                "packet of {} bytes is too large",
+                payload.len()
+            )));
         }
         let mut rest = payload;
         loop {
@@ -190,7 +208,9 @@ mod tests {
 
     async fn pair() -> (PacketStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (far, _) = listener.accept().await.unwrap();
         (PacketStream::new(Transport::Plain(near)), far)
     }
@@ -199,7 +219,15 @@ mod tests {
     async fn joins_the_frames_of_large_packets_and_goes_on_with_small_ones() {
         let (mut near, far) = pair().await;
         let mut far = PacketStream::new(Transport::Plain(far));
-        let sizes = [3, FRAME_PAYLOAD_MAX, 0, 5, 2 * FRAME_PAYLOAD_MAX + 17, 300_000, 1];
+        let sizes = [
+            3,
+            FRAME_PAYLOAD_MAX,
+            0,
+            5,
+            2 * FRAME_PAYLOAD_MAX + 17,
+            300_000,
+            1,
+        ];
         let sender = tokio::spawn(async move {
             for size in sizes {
                 far.write(&vec![b'x'; size]).await.unwrap();

@@ -33,7 +33,11 @@ impl ResultColumn {
         cursor.take(1 + 2 + 4)?;
         let type_code = cursor.u8()?;
         let unsigned = cursor.u16()? & 0x20 != 0;
-        Ok(Self { name, type_code, unsigned })
+        Ok(Self {
+            name,
+            type_code,
+            unsigned,
+        })
     }
 }
 
@@ -52,13 +56,19 @@ impl TextRow {
             let value = match cursor.lenenc_bytes()? {
                 None => None,
                 Some(bytes) => Some(String::from_utf8(bytes.to_vec()).map_err(|error| {
-                    Error::new(ErrorKind::Corrupt, format!("column {} is not UTF-8", column.name))
-                        .with_source(error)
+                    Error::new(
+                        ErrorKind::Corrupt,
+                        format!("column {} is not UTF-8", column.name),
+                    )
+                    .with_source(error)
                 })?),
             };
             values.push(value);
         }
-        Ok(Self { columns: Arc::clone(columns), values })
+        Ok(Self {
+            columns: Arc::clone(columns),
+            values,
+        })
     }
 
     /// The value at `position`; `None` for NULL and beyond the end.
@@ -68,7 +78,10 @@ impl TextRow {
 
     /// The value of a column, whatever the case of its name; `None` for NULL and a column that is not there.
     pub fn get_by_name(&self, name: &str) -> Option<&str> {
-        let position = self.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name))?;
+        let position = self
+            .columns
+            .iter()
+            .position(|c| c.name.eq_ignore_ascii_case(name))?;
         self.get(position)
     }
 
@@ -78,8 +91,14 @@ impl TextRow {
     /// `Corrupt` when it is NULL or missing.
     pub fn require(&self, position: usize) -> Result<&str> {
         self.get(position).ok_or_else(|| {
-            let name = self.columns.get(position).map_or("?", |column| column.name.as_str());
-            Error::new(ErrorKind::Corrupt, format!("the server gave no value for column {name}"))
+            let name = self
+                .columns
+                .get(position)
+                .map_or("?", |column| column.name.as_str());
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("the server gave no value for column {name}"),
+            )
         })
     }
 
@@ -90,7 +109,10 @@ impl TextRow {
     pub fn parse_at<T: FromStr>(&self, position: usize) -> Result<T> {
         let text = self.require(position)?;
         text.parse().map_err(|_| {
-            let name = self.columns.get(position).map_or("?", |column| column.name.as_str());
+            let name = self
+                .columns
+                .get(position)
+                .map_or("?", |column| column.name.as_str());
             Error::new(ErrorKind::Corrupt, format!("column {name} holds `{text}`"))
         })
     }
@@ -107,7 +129,10 @@ pub struct RowStream<'a> {
 
 impl<'a> RowStream<'a> {
     pub(super) fn new(connection: &'a mut Connection, columns: Arc<[ResultColumn]>) -> Self {
-        Self { connection, columns }
+        Self {
+            connection,
+            columns,
+        }
     }
 
     /// The columns of every row.

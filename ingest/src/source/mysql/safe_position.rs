@@ -57,7 +57,9 @@ pub async fn current_position(connection: &mut Connection) -> Result<BinlogPosit
 
 async fn log_end(connection: &mut Connection, server: &ServerInfo) -> Result<BinlogPosition> {
     let rows = connection.query(server.binlog_status_statement()).await?;
-    let Some(row) = rows.first() else { return Err(binlog_is_off(connection)) };
+    let Some(row) = rows.first() else {
+        return Err(binlog_is_off(connection));
+    };
     let file = row.require(0)?.to_owned();
     let pos = row.parse_at(1)?;
     let gtid = if server.is_mariadb() {
@@ -65,7 +67,12 @@ async fn log_end(connection: &mut Connection, server: &ServerInfo) -> Result<Bin
     } else {
         row.get_by_name("Executed_Gtid_Set").and_then(tidy_gtid)
     };
-    Ok(BinlogPosition { file, pos, gtid, server: server.identity() })
+    Ok(BinlogPosition {
+        file,
+        pos,
+        gtid,
+        server: server.identity(),
+    })
 }
 
 fn binlog_is_off(connection: &Connection) -> Error {
@@ -75,11 +82,7 @@ fn binlog_is_off(connection: &Connection) -> Error {
     ))
 }
 
-async fn mariadb_gtid(
-    connection: &mut Connection,
-    file: &str,
-    pos: u64,
-) -> Result<Option<String>> {
+async fn mariadb_gtid(connection: &mut Connection, file: &str, pos: u64) -> Result<Option<String>> {
     let sql = format!("SELECT BINLOG_GTID_POS({}, {pos})", quote_text(file));
     let gtid = connection.query_value(&sql).await?;
     Ok(gtid.as_deref().and_then(tidy_gtid))
@@ -96,16 +99,27 @@ async fn of_consistent_snapshot(
     connection: &mut Connection,
     server: &ServerInfo,
 ) -> Result<Option<BinlogPosition>> {
-    let shown = connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'").await?;
+    let shown = connection
+        .query("SHOW STATUS LIKE 'binlog_snapshot_%'")
+        .await?;
     if shown.is_empty() {
         return Ok(None);
     }
-    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-    connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
-    let rows = connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'").await?;
+    connection
+        .execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        .await?;
+    connection
+        .execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        .await?;
+    let rows = connection
+        .query("SHOW STATUS LIKE 'binlog_snapshot_%'")
+        .await?;
     let status = |name: &str| {
         let named = |row: &&TextRow| row.get(0).is_some_and(|n| n.eq_ignore_ascii_case(name));
-        rows.iter().find(named).and_then(|row| row.get(1)).filter(|value| !value.is_empty())
+        rows.iter()
+            .find(named)
+            .and_then(|row| row.get(1))
+            .filter(|value| !value.is_empty())
     };
     let (Some(file), Some(pos)) = (
         status("binlog_snapshot_file"),
@@ -119,7 +133,12 @@ async fn of_consistent_snapshot(
         status("binlog_snapshot_gtid_executed").and_then(tidy_gtid)
     };
     connection.execute("COMMIT").await?;
-    Ok(Some(BinlogPosition { file: file.to_owned(), pos, gtid, server: server.identity() }))
+    Ok(Some(BinlogPosition {
+        file: file.to_owned(),
+        pos,
+        gtid,
+        server: server.identity(),
+    }))
 }
 
 /// The end of the log, returned once every transaction before it is visible.
@@ -151,7 +170,9 @@ async fn after_committing(
 }
 
 async fn global(connection: &mut Connection, name: &str) -> Result<String> {
-    let value = connection.query_value(&format!("SELECT @@GLOBAL.{name}")).await?;
+    let value = connection
+        .query_value(&format!("SELECT @@GLOBAL.{name}"))
+        .await?;
     Ok(value.unwrap_or_default())
 }
 
@@ -164,7 +185,10 @@ async fn is_committing(connection: &mut Connection, gtids: &str) -> Result<bool>
     let (gtids, still) = (quote_text(gtids), quote_text(&still));
     // What was owned then and is not owned now is done.
     let sql = format!("SELECT GTID_SUBTRACT({gtids}, GTID_SUBTRACT({gtids}, {still}))");
-    Ok(connection.query_value(&sql).await?.is_some_and(|both| !both.is_empty()))
+    Ok(connection
+        .query_value(&sql)
+        .await?
+        .is_some_and(|both| !both.is_empty()))
 }
 
 /// `uuid:5#36,…` with the owning threads taken out.
@@ -185,7 +209,11 @@ async fn under_read_lock(
     connection: &mut Connection,
     server: &ServerInfo,
 ) -> Result<Option<BinlogPosition>> {
-    connection.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")).await?;
+    connection
+        .execute(&format!(
+            "SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}"
+        ))
+        .await?;
     for _ in 0..LOCK_ATTEMPTS {
         match connection.execute("FLUSH TABLES WITH READ LOCK").await {
             Ok(()) => {
@@ -223,11 +251,19 @@ async fn after_settling(
 /// With semi-synchronous replication a transaction in the log stays invisible until a replica has answered, or the time-out.
 pub(super) fn settle_delay(server: &ServerInfo) -> Duration {
     let names = [
-        ("rpl_semi_sync_master_enabled", "rpl_semi_sync_master_timeout"),
-        ("rpl_semi_sync_source_enabled", "rpl_semi_sync_source_timeout"),
+        (
+            "rpl_semi_sync_master_enabled",
+            "rpl_semi_sync_master_timeout",
+        ),
+        (
+            "rpl_semi_sync_source_enabled",
+            "rpl_semi_sync_source_timeout",
+        ),
     ];
     let semi_sync = names.iter().find(|(enabled, _)| server.is_on(enabled));
-    let wait = semi_sync.and_then(|(_, timeout)| server.number(timeout)).unwrap_or(0);
+    let wait = semi_sync
+        .and_then(|(_, timeout)| server.number(timeout))
+        .unwrap_or(0);
     SETTLE + Duration::from_millis(wait)
 }
 
@@ -238,7 +274,10 @@ mod tests {
     #[test]
     fn drops_the_threads_that_own_gtids() {
         let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-        assert_eq!(without_owners(&format!("{uuid}:5#36:7#2,\n{uuid}:9#1")), format!("{uuid}:5:7,{uuid}:9"));
+        assert_eq!(
+            without_owners(&format!("{uuid}:5#36:7#2,\n{uuid}:9#1")),
+            format!("{uuid}:5:7,{uuid}:9")
+        );
         assert_eq!(without_owners(""), "");
     }
 }

@@ -51,9 +51,16 @@ impl ServerInfo {
         let text = variables.get("version").map_or("", String::as_str);
         let comment = variables.get("version_comment").map_or("", String::as_str);
         let (flavor, version) = parse_version(text, comment).ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, format!("the server's version is `{text}`"))
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("the server's version is `{text}`"),
+            )
         })?;
-        Ok(Self { flavor, version, variables })
+        Ok(Self {
+            flavor,
+            version,
+            variables,
+        })
     }
 
     /// A global variable; `None` when this server has none of that name.
@@ -100,7 +107,11 @@ impl ServerInfo {
 
     /// The statement that lists the servers that read the binary log.
     pub fn replicas_statement(&self) -> &'static str {
-        if !self.is_mariadb() && self.version >= (8, 0, 22) { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" }
+        if !self.is_mariadb() && self.version >= (8, 0, 22) {
+            "SHOW REPLICAS"
+        } else {
+            "SHOW SLAVE HOSTS"
+        }
     }
 
     /// The statement that shows what this server itself replicates.
@@ -131,7 +142,9 @@ fn parse_version(text: &str, comment: &str) -> Option<(Flavor, (u16, u16, u16))>
         () => Flavor::MySql,
     };
     let text = text.strip_prefix("5.5.5-").unwrap_or(text);
-    let end = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| c != '.' && !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let mut numbers = text.get(..end)?.split('.').map(str::parse::<u16>);
     let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     let patch = numbers.next().and_then(|patch| patch.ok()).unwrap_or(0);

@@ -45,19 +45,27 @@ impl ServerError {
         let mut cursor = Cursor::new(payload.get(1..).unwrap_or(&[]));
         let code = cursor.u16().unwrap_or(0);
         let text = String::from_utf8_lossy(cursor.rest()).into_owned();
-        let (sql_state, message) = match text.strip_prefix('#').and_then(|t| t.split_at_checked(5)) {
+        let (sql_state, message) = match text.strip_prefix('#').and_then(|t| t.split_at_checked(5))
+        {
             Some((state, message)) => (state.to_owned(), message.to_owned()),
             None => (String::new(), text),
         };
-        Self { code, sql_state, message }
+        Self {
+            code,
+            sql_state,
+            message,
+        }
     }
 
     /// The error for our caller: kind, the server's words, and what to do.
     pub(super) fn into_error(self, phase: Phase, endpoint: &str) -> Error {
         let (kind, remedy) = classify(self.code, &self.message, phase);
         let separator = if remedy.is_empty() { "" } else { "; " };
-        Error::new(kind, format!("server {endpoint} answered {self}{separator}{remedy}"))
-            .with_source(self)
+        Error::new(
+            kind,
+            format!("server {endpoint} answered {self}{separator}{remedy}"),
+        )
+        .with_source(self)
     }
 }
 
@@ -80,22 +88,45 @@ fn classify(code: u16, message: &str, phase: Phase) -> (ErrorKind, &'static str)
             ErrorKind::Invalid,
             "check user and password, and that the account may log in from this host",
         ),
-        1044 | 1142 | 1143 | 1227 | 1370 => {
-            (ErrorKind::Invalid, "grant the account the privilege that the server names")
-        }
-        1130 => (ErrorKind::Invalid, "no account of the server allows this host"),
-        1129 => (ErrorKind::Unavailable, "run FLUSH HOSTS (mysqladmin flush-hosts) on the server"),
-        1049 | 1146 | 1051 => (ErrorKind::NotFound, "check the name, and that it was not dropped"),
-        1040 | 1203 | 1226 => {
-            (ErrorKind::Unavailable, "raise max_connections or the account's limit, or use fewer workers")
-        }
+        1044 | 1142 | 1143 | 1227 | 1370 => (
+            ErrorKind::Invalid,
+            "grant the account the privilege that the server names",
+        ),
+        1130 => (
+            ErrorKind::Invalid,
+            "no account of the server allows this host",
+        ),
+        1129 => (
+            ErrorKind::Unavailable,
+            "run FLUSH HOSTS (mysqladmin flush-hosts) on the server",
+        ),
+        1049 | 1146 | 1051 => (
+            ErrorKind::NotFound,
+            "check the name, and that it was not dropped",
+        ),
+        1040 | 1203 | 1226 => (
+            ErrorKind::Unavailable,
+            "raise max_connections or the account's limit, or use fewer workers",
+        ),
         4052 => (ErrorKind::Conflict, DUPLICATE_SERVER_ID),
         1236 if is_duplicate_server(message) => (ErrorKind::Conflict, DUPLICATE_SERVER_ID),
         1236 => replication_failure(message),
-        1412 => (ErrorKind::Conflict, "the table was altered meanwhile: read it again"),
-        1053 | 1077 | 1079 | 1158..=1161 | 1205 | 1213 | 1317 | 1927 | 2006 | 2013 | 3024 | 4031 => {
-            (ErrorKind::Unavailable, "")
-        }
+        1412 => (
+            ErrorKind::Conflict,
+            "the table was altered meanwhile: read it again",
+        ),
+        1053
+        | 1077
+        | 1079
+        | 1158..=1161
+        | 1205
+        | 1213
+        | 1317
+        | 1927
+        | 2006
+        | 2013
+        | 3024
+        | 4031 => (ErrorKind::Unavailable, ""),
         _ => (ErrorKind::Invalid, ""),
     }
 }
@@ -111,7 +142,12 @@ fn is_duplicate_server(message: &str) -> bool {
 fn replication_failure(message: &str) -> (ErrorKind, &'static str) {
     const PURGED: &str = "the binary log that holds our position was purged: take a new snapshot, and raise \
         binlog_expire_logs_seconds (MariaDB also expire_logs_days) beyond the longest outage";
-    let lost = ["Could not find first log file", "purged", "not in the master's binlog", "too old"];
+    let lost = [
+        "Could not find first log file",
+        "purged",
+        "not in the master's binlog",
+        "too old",
+    ];
     if lost.iter().any(|text| message.contains(text)) {
         (ErrorKind::NotFound, PURGED)
     } else if message.contains("more GTIDs than") {
@@ -129,9 +165,15 @@ fn replication_failure(message: &str) -> (ErrorKind, &'static str) {
             "the position is not in this server's binary log: is it the same server, and was RESET MASTER run?",
         )
     } else if message.contains("max_allowed_packet") {
-        (ErrorKind::Invalid, "SET GLOBAL max_allowed_packet = 1073741824 on the server")
+        (
+            ErrorKind::Invalid,
+            "SET GLOBAL max_allowed_packet = 1073741824 on the server",
+        )
     } else {
-        (ErrorKind::Invalid, "the server cannot send its binary log from this position")
+        (
+            ErrorKind::Invalid,
+            "the server cannot send its binary log from this position",
+        )
     }
 }
 
@@ -155,19 +197,67 @@ mod tests {
         let error = error.into_error(Phase::Login, "db:3306");
         assert_eq!(server_error_code(&error), Some(1045));
         let text = error.to_string();
-        assert!(text.contains("db:3306") && text.contains("28000") && text.contains("password"), "{text}");
+        assert!(
+            text.contains("db:3306") && text.contains("28000") && text.contains("password"),
+            "{text}"
+        );
         assert_eq!(ServerError::parse(&[0xff]).code, 0);
-        assert_eq!(ServerError::parse(&packet(1040, "Too many")).message, "Too many");
+        assert_eq!(
+            ServerError::parse(&packet(1040, "Too many")).message,
+            "Too many"
+        );
     }
 
     #[rstest]
-    #[case(1045, "Access denied", Phase::Dump, ErrorKind::Invalid, "REPLICATION SLAVE")]
-    #[case(1236, "Could not find first log file name in binary log index file", Phase::Dump, ErrorKind::NotFound, "purged")]
-    #[case(1236, "Client requested master to start replication from impossible position", Phase::Dump, ErrorKind::NotFound, "RESET MASTER")]
-    #[case(1236, "A slave with the same server_uuid/server_id as this slave has connected", Phase::Dump, ErrorKind::Conflict, "server-id")]
-    #[case(4052, "A slave with the same server_uuid/server_id is already connected", Phase::Dump, ErrorKind::Conflict, "server-id")]
-    #[case(1040, "Too many connections", Phase::Login, ErrorKind::Unavailable, "max_connections")]
-    #[case(1927, "Connection was killed", Phase::Statement, ErrorKind::Unavailable, "1927")]
+    #[case(
+        1045,
+        "Access denied",
+        Phase::Dump,
+        ErrorKind::Invalid,
+        "REPLICATION SLAVE"
+    )]
+    #[case(
+        1236,
+        "Could not find first log file name in binary log index file",
+        Phase::Dump,
+        ErrorKind::NotFound,
+        "purged"
+    )]
+    #[case(
+        1236,
+        "Client requested master to start replication from impossible position",
+        Phase::Dump,
+        ErrorKind::NotFound,
+        "RESET MASTER"
+    )]
+    #[case(
+        1236,
+        "A slave with the same server_uuid/server_id as this slave has connected",
+        Phase::Dump,
+        ErrorKind::Conflict,
+        "server-id"
+    )]
+    #[case(
+        4052,
+        "A slave with the same server_uuid/server_id is already connected",
+        Phase::Dump,
+        ErrorKind::Conflict,
+        "server-id"
+    )]
+    #[case(
+        1040,
+        "Too many connections",
+        Phase::Login,
+        ErrorKind::Unavailable,
+        "max_connections"
+    )]
+    #[case(
+        1927,
+        "Connection was killed",
+        Phase::Statement,
+        ErrorKind::Unavailable,
+        "1927"
+    )]
     #[case(1049, "Unknown database 'x'", Phase::Login, ErrorKind::NotFound, "x")]
     fn says_what_to_do(
         #[case] code: u16,
@@ -176,8 +266,12 @@ mod tests {
         #[case] kind: ErrorKind,
         #[case] hint: &str,
     ) {
-        let error = ServerError { code, sql_state: String::new(), message: message.to_owned() }
-            .into_error(phase, "db:3306");
+        let error = ServerError {
+            code,
+            sql_state: String::new(),
+            message: message.to_owned(),
+        }
+        .into_error(phase, "db:3306");
         assert_eq!(error.kind(), kind);
         assert!(error.to_string().contains(hint), "{error}");
     }

@@ -30,12 +30,12 @@ impl TlsSettings {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match options.ssl_mode {
             SslMode::Disabled => return Ok(None),
-            SslMode::Preferred | SslMode::Required => {
-                Arc::new(Unverified { provider: Arc::clone(&provider) })
-            }
-            SslMode::VerifyCa => {
-                Arc::new(AnyName { inner: chain_verifier(options, Arc::clone(&provider))? })
-            }
+            SslMode::Preferred | SslMode::Required => Arc::new(Unverified {
+                provider: Arc::clone(&provider),
+            }),
+            SslMode::VerifyCa => Arc::new(AnyName {
+                inner: chain_verifier(options, Arc::clone(&provider))?,
+            }),
             SslMode::VerifyIdentity => chain_verifier(options, Arc::clone(&provider))?,
         };
         let config = ClientConfig::builder_with_provider(provider)
@@ -48,7 +48,10 @@ impl TlsSettings {
             Error::invalid(format!("`{}` is no host name or address", options.host))
                 .with_source(error)
         })?;
-        Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)), name }))
+        Ok(Some(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            name,
+        }))
     }
 
     pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
@@ -61,7 +64,9 @@ fn chain_verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>> {
     let path = options.ssl_ca.as_ref().ok_or_else(|| {
-        Error::invalid("ssl-mode verify-ca and verify-identity need ssl-ca, a PEM file of authorities")
+        Error::invalid(
+            "ssl-mode verify-ca and verify-identity need ssl-ca, a PEM file of authorities",
+        )
     })?;
     let unreadable = |error: String| Error::invalid(format!("ssl-ca {}: {error}", path.display()));
     let mut roots = RootCertStore::empty();
@@ -69,7 +74,9 @@ fn chain_verifier(
         CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
     for certificate in certificates {
         let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-        roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unreadable(error.to_string()))?;
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
@@ -115,7 +122,9 @@ impl ServerCertVerifier for Unverified {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 

@@ -31,8 +31,9 @@ impl Transport {
             )
             .with_source(error)
         };
-        let addresses =
-            lookup_host((options.host.as_str(), options.port)).await.map_err(unreachable)?;
+        let addresses = lookup_host((options.host.as_str(), options.port))
+            .await
+            .map_err(unreachable)?;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
             match connect_one(address).await {
@@ -76,7 +77,11 @@ impl Transport {
 }
 
 async fn connect_one(address: std::net::SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     socket.set_keepalive(true)?;
     socket.set_nodelay(true)?;
     socket.connect(address).await

@@ -25,16 +25,18 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let end = self.offset.checked_add(len);
-        let taken = end.and_then(|end| self.bytes.get(self.offset..end)).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "packet of {} bytes ends early: expected {len} bytes at offset {}",
-                    self.bytes.len(),
-                    self.offset
-                ),
-            )
-        })?;
+        let taken = end
+            .and_then(|end| self.bytes.get(self.offset..end))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    format!(
+                        "packet of {} bytes ends early: expected {len} bytes at offset {}",
+                        self.bytes.len(),
+                        self.offset
+                    ),
+                )
+            })?;
         self.offset += len;
         Ok(taken)
     }
@@ -78,14 +80,19 @@ impl<'a> Cursor<'a> {
         match self.lenenc()? {
             None => Ok(None),
             // A length beyond usize cannot be in memory: `take` reports it as an early end.
-            Some(len) => self.take(usize::try_from(len).unwrap_or(usize::MAX)).map(Some),
+            Some(len) => self
+                .take(usize::try_from(len).unwrap_or(usize::MAX))
+                .map(Some),
         }
     }
 
     /// A string up to a zero byte, or up to the end when there is none.
     pub(super) fn until_zero(&mut self) -> &'a [u8] {
         let rest = self.bytes.get(self.offset..).unwrap_or(&[]);
-        let len = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+        let len = rest
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(rest.len());
         self.offset = (self.offset + len + 1).min(self.bytes.len());
         rest.get(..len).unwrap_or(rest)
     }
@@ -131,7 +138,11 @@ mod tests {
         let error = cursor.u32().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains("offset 2"), "{error}");
-        assert!(Cursor::new(&[0xfe, 255, 255, 255, 255, 255, 255, 255, 255]).lenenc_bytes().is_err());
+        assert!(
+            Cursor::new(&[0xfe, 255, 255, 255, 255, 255, 255, 255, 255])
+                .lenenc_bytes()
+                .is_err()
+        );
     }
 
     #[test]

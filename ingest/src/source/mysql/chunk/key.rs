@@ -35,11 +35,18 @@ pub(super) struct KeyColumn {
 
 /// The leading columns of the table's key that chunks can be cut by: up to the first of a type without reliable equality.
 pub(super) fn chunk_key(table: &SourceTable) -> Vec<KeyColumn> {
-    let columns = table.primary_key.iter().filter_map(|position| table.columns.get(*position));
+    let columns = table
+        .primary_key
+        .iter()
+        .filter_map(|position| table.columns.get(*position));
     columns
         .map_while(|column| {
             let kind = kind_of(column)?;
-            Some(KeyColumn { quoted: quote_name(&column.name), name: column.name.clone(), kind })
+            Some(KeyColumn {
+                quoted: quote_name(&column.name),
+                name: column.name.clone(),
+                kind,
+            })
         })
         .collect()
 }
@@ -48,7 +55,9 @@ fn kind_of(column: &SourceColumn) -> Option<KeyKind> {
     let lower = column.column_type.to_ascii_lowercase();
     let end = lower.find(['(', ' ']).unwrap_or(lower.len());
     Some(match lower.get(..end)? {
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "year" => KeyKind::Integer,
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "year" => {
+            KeyKind::Integer
+        }
         "decimal" => KeyKind::Decimal,
         "enum" | "set" | "bit" => KeyKind::Numbered,
         "date" | "datetime" | "timestamp" | "time" | "uuid" | "inet4" | "inet6" => KeyKind::Quoted,
@@ -76,7 +85,8 @@ impl KeyColumn {
 
     /// The literal of a value that [`Self::selected`] gave.
     pub(super) fn literal(&self, value: &str) -> Result<String> {
-        let hex = |value: &str| value.len() % 2 == 0 && value.bytes().all(|b| b.is_ascii_hexdigit());
+        let hex =
+            |value: &str| value.len() % 2 == 0 && value.bytes().all(|b| b.is_ascii_hexdigit());
         match &self.kind {
             KeyKind::Integer | KeyKind::Decimal | KeyKind::Numbered if is_number(value) => {
                 Ok(value.to_owned())
@@ -88,7 +98,10 @@ impl KeyColumn {
             }
             _ => Err(Error::new(
                 ErrorKind::Corrupt,
-                format!("`{value}` is no bound of key column {}: was the key changed?", self.name),
+                format!(
+                    "`{value}` is no bound of key column {}: was the key changed?",
+                    self.name
+                ),
             )),
         }
     }
@@ -103,12 +116,18 @@ fn is_number(text: &str) -> bool {
 
 /// The expressions of all key columns.
 pub(super) fn select_list(key: &[KeyColumn]) -> String {
-    key.iter().map(KeyColumn::selected).collect::<Vec<_>>().join(", ")
+    key.iter()
+        .map(KeyColumn::selected)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The columns in ascending order.
 pub(super) fn order_list(key: &[KeyColumn]) -> String {
-    key.iter().map(|column| column.quoted.as_str()).collect::<Vec<_>>().join(", ")
+    key.iter()
+        .map(|column| column.quoted.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl KeyBound {
@@ -146,7 +165,10 @@ mod tests {
             ],
             primary_key: vec![2, 1, 0],
         };
-        let names: Vec<_> = chunk_key(&table).into_iter().map(|column| column.quoted).collect();
+        let names: Vec<_> = chunk_key(&table)
+            .into_iter()
+            .map(|column| column.quoted)
+            .collect();
         assert_eq!(names, ["`a`", "`b`"]);
     }
 
@@ -155,13 +177,30 @@ mod tests {
         let literal = |column_type: &str, charset, value: &str| {
             let column = column("k", column_type, charset);
             let kind = kind_of(&column).unwrap();
-            KeyColumn { quoted: "`k`".to_owned(), name: column.name, kind }.literal(value)
+            KeyColumn {
+                quoted: "`k`".to_owned(),
+                name: column.name,
+                kind,
+            }
+            .literal(value)
         };
-        assert_eq!(literal("bigint unsigned", None, "18446744073709551615").unwrap(), "18446744073709551615");
+        assert_eq!(
+            literal("bigint unsigned", None, "18446744073709551615").unwrap(),
+            "18446744073709551615"
+        );
         assert_eq!(literal("decimal(9,2)", None, "-1.50").unwrap(), "-1.50");
-        assert_eq!(literal("char(3)", Some("latin1"), "6162").unwrap(), "_latin1 x'6162' COLLATE latin1_bin");
-        assert_eq!(literal("binary(2)", None, "00ff").unwrap(), "_binary x'00ff'");
-        assert_eq!(literal("datetime(6)", None, "2024-01-01").unwrap(), "'2024-01-01'");
+        assert_eq!(
+            literal("char(3)", Some("latin1"), "6162").unwrap(),
+            "_latin1 x'6162' COLLATE latin1_bin"
+        );
+        assert_eq!(
+            literal("binary(2)", None, "00ff").unwrap(),
+            "_binary x'00ff'"
+        );
+        assert_eq!(
+            literal("datetime(6)", None, "2024-01-01").unwrap(),
+            "'2024-01-01'"
+        );
         for (column_type, charset, value) in [
             ("int", None, "1 OR 1=1"),
             ("int", None, ""),
@@ -170,7 +209,11 @@ mod tests {
             ("char(3)", Some("latin1"), "616"),
             ("varbinary(3)", None, "x'"),
         ] {
-            assert_eq!(literal(column_type, charset, value).unwrap_err().kind(), ErrorKind::Corrupt, "{value}");
+            assert_eq!(
+                literal(column_type, charset, value).unwrap_err().kind(),
+                ErrorKind::Corrupt,
+                "{value}"
+            );
         }
     }
 }

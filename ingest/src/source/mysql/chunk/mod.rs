@@ -56,14 +56,38 @@ pub async fn initial_range(
     table: &SourceTable,
 ) -> Result<Option<KeyRange>> {
     let key = key::chunk_key(table);
-    let selected = if key.is_empty() { "1".to_owned() } else { key::select_list(&key) };
-    let descending: Vec<String> = key.iter().map(|column| format!("{} DESC", column.quoted)).collect();
-    let order = if key.is_empty() { String::new() } else { format!(" ORDER BY {}", descending.join(", ")) };
-    let sql = format!("SELECT {selected} FROM {}{order} LIMIT 1", qualified_name(table));
+    let selected = if key.is_empty() {
+        "1".to_owned()
+    } else {
+        key::select_list(&key)
+    };
+    let descending: Vec<String> = key
+        .iter()
+        .map(|column| format!("{} DESC", column.quoted))
+        .collect();
+    let order = if key.is_empty() {
+        String::new()
+    } else {
+        format!(" ORDER BY {}", descending.join(", "))
+    };
+    let sql = format!(
+        "SELECT {selected} FROM {}{order} LIMIT 1",
+        qualified_name(table)
+    );
     let rows = connection.query(&sql).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let high = if key.is_empty() { None } else { Some(KeyBound::read(row, key.len())?) };
-    Ok(Some(KeyRange { low: None, high_inclusive: high.is_some(), high }))
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let high = if key.is_empty() {
+        None
+    } else {
+        Some(KeyBound::read(row, key.len())?)
+    };
+    Ok(Some(KeyRange {
+        low: None,
+        high_inclusive: high.is_some(),
+        high,
+    }))
 }
 
 /// Reads a chunk's rows: every column of the table, in ordinal order, in the binary protocol.
@@ -77,16 +101,26 @@ pub async fn read_chunk<'a>(
 ) -> Result<RowStream<'a>> {
     let condition = range_condition(&key::chunk_key(table), &chunk.range)?;
     let (columns, name) = (table.select_list(), qualified_name(table));
-    connection.select(&format!("SELECT {columns} FROM {name}{condition}")).await
+    connection
+        .select(&format!("SELECT {columns} FROM {name}{condition}"))
+        .await
 }
 
 fn qualified_name(table: &SourceTable) -> String {
-    format!("{}.{}", quote_name(&table.database), quote_name(&table.name))
+    format!(
+        "{}.{}",
+        quote_name(&table.database),
+        quote_name(&table.name)
+    )
 }
 
 /// ` WHERE …` for a range; empty for an open one.
 fn range_condition(key: &[KeyColumn], range: &KeyRange) -> Result<String> {
-    let upper = if range.high_inclusive { Comparison::AtMost } else { Comparison::Below };
+    let upper = if range.high_inclusive {
+        Comparison::AtMost
+    } else {
+        Comparison::Below
+    };
     let bounds = [(&range.low, Comparison::AtLeast), (&range.high, upper)];
     let mut conditions = Vec::new();
     for (bound, comparison) in bounds {
@@ -94,5 +128,9 @@ fn range_condition(key: &[KeyColumn], range: &KeyRange) -> Result<String> {
             conditions.push(predicate::compare(key, &bound.0, comparison)?);
         }
     }
-    Ok(if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) })
+    Ok(if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
+    })
 }

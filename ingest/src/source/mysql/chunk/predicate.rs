@@ -27,11 +27,19 @@ impl Comparison {
 }
 
 /// The condition `key <comparison> bound`, in lexicographic order.
-pub(super) fn compare(key: &[KeyColumn], bound: &[String], comparison: Comparison) -> Result<String> {
+pub(super) fn compare(
+    key: &[KeyColumn],
+    bound: &[String],
+    comparison: Comparison,
+) -> Result<String> {
     if key.len() != bound.len() || key.is_empty() {
         return Err(Error::new(
             ErrorKind::Corrupt,
-            format!("a bound of {} values for a key of {} columns: was the key changed?", bound.len(), key.len()),
+            format!(
+                "a bound of {} values for a key of {} columns: was the key changed?",
+                bound.len(),
+                key.len()
+            ),
         ));
     }
     let literals = key

@@ -39,7 +39,13 @@ impl ChunkSplitter {
     /// A splitter of `range` into chunks of about `chunk_rows` rows.
     pub fn new(table: Arc<SourceTable>, range: KeyRange, chunk_rows: u64) -> Self {
         let key = key::chunk_key(&table);
-        Self { table, key, chunk_rows: chunk_rows.max(1), strategy: None, rest: Some(range) }
+        Self {
+            table,
+            key,
+            chunk_rows: chunk_rows.max(1),
+            strategy: None,
+            rest: Some(range),
+        }
     }
 
     /// The part of the range that was not handed out yet.
@@ -52,7 +58,9 @@ impl ChunkSplitter {
     /// # Errors
     /// `Corrupt` for a range that does not fit the table's key, and what the server reports.
     pub async fn next_chunk(&mut self, connection: &mut Connection) -> Result<Option<Chunk>> {
-        let Some(range) = self.rest.clone() else { return Ok(None) };
+        let Some(range) = self.rest.clone() else {
+            return Ok(None);
+        };
         let strategy = match self.strategy {
             Some(strategy) => strategy,
             None => *self.strategy.insert(self.choose(connection).await?),
@@ -64,15 +72,25 @@ impl ChunkSplitter {
         };
         let chunk_range = match cut {
             Some(cut) => {
-                self.rest = Some(KeyRange { low: Some(cut.clone()), ..range.clone() });
-                KeyRange { low: range.low, high: Some(cut), high_inclusive: false }
+                self.rest = Some(KeyRange {
+                    low: Some(cut.clone()),
+                    ..range.clone()
+                });
+                KeyRange {
+                    low: range.low,
+                    high: Some(cut),
+                    high_inclusive: false,
+                }
             }
             None => {
                 self.rest = None;
                 range
             }
         };
-        Ok(Some(Chunk { range: chunk_range, estimated_rows: self.chunk_rows }))
+        Ok(Some(Chunk {
+            range: chunk_range,
+            estimated_rows: self.chunk_rows,
+        }))
     }
 
     async fn choose(&self, connection: &mut Connection) -> Result<Strategy> {
@@ -92,7 +110,9 @@ impl ChunkSplitter {
         column: &KeyColumn,
     ) -> Result<Strategy> {
         let (name, key) = (qualified_name(&self.table), &column.quoted);
-        let ends = connection.query(&format!("SELECT MIN({key}), MAX({key}) FROM {name}")).await?;
+        let ends = connection
+            .query(&format!("SELECT MIN({key}), MAX({key}) FROM {name}"))
+            .await?;
         let estimate = connection
             .query_value(&format!(
                 "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
@@ -100,9 +120,17 @@ impl ChunkSplitter {
                 quote_text(&self.table.name)
             ))
             .await?;
-        let end = |position| ends.first().and_then(|row| row.get(position)).map(str::parse::<i128>);
-        let (Some(Ok(min)), Some(Ok(max))) = (end(0), end(1)) else { return Ok(Strategy::NextKey) };
-        let rows = estimate.and_then(|rows| rows.parse::<i128>().ok()).unwrap_or(0);
+        let end = |position| {
+            ends.first()
+                .and_then(|row| row.get(position))
+                .map(str::parse::<i128>)
+        };
+        let (Some(Ok(min)), Some(Ok(max))) = (end(0), end(1)) else {
+            return Ok(Strategy::NextKey);
+        };
+        let rows = estimate
+            .and_then(|rows| rows.parse::<i128>().ok())
+            .unwrap_or(0);
         Ok(strategy_for(min, max, rows, self.chunk_rows))
     }
 
@@ -120,8 +148,11 @@ impl ChunkSplitter {
             offset -= 1;
         }
         if let Some(high) = &range.high {
-            let comparison =
-                if range.high_inclusive { Comparison::AtMost } else { Comparison::Below };
+            let comparison = if range.high_inclusive {
+                Comparison::AtMost
+            } else {
+                Comparison::Below
+            };
             conditions.push(compare(&self.key, &high.0, comparison)?);
         }
         let condition = match conditions.is_empty() {
@@ -134,8 +165,13 @@ impl ChunkSplitter {
             qualified_name(&self.table),
             key::order_list(&self.key),
         );
-        let rows = connection.query(&sql).await.map_err(|error| self.name_table(error))?;
-        rows.first().map(|row| KeyBound::read(row, self.key.len())).transpose()
+        let rows = connection
+            .query(&sql)
+            .await
+            .map_err(|error| self.name_table(error))?;
+        rows.first()
+            .map(|row| KeyBound::read(row, self.key.len()))
+            .transpose()
     }
 
     fn name_table(&self, error: Error) -> Error {
@@ -182,16 +218,28 @@ mod tests {
 
     #[test]
     fn sparse_keys_and_unknown_sizes_are_counted_by_the_server() {
-        assert_eq!(strategy_for(1, 1000, 1000, 10), Strategy::Even { min: 1, step: 10 });
-        assert_eq!(strategy_for(1, 5000, 1000, 10), Strategy::Even { min: 1, step: 50 });
-        assert_eq!(strategy_for(1, 1000, 5000, 10), Strategy::Even { min: 1, step: 10 });
+        assert_eq!(
+            strategy_for(1, 1000, 1000, 10),
+            Strategy::Even { min: 1, step: 10 }
+        );
+        assert_eq!(
+            strategy_for(1, 5000, 1000, 10),
+            Strategy::Even { min: 1, step: 50 }
+        );
+        assert_eq!(
+            strategy_for(1, 1000, 5000, 10),
+            Strategy::Even { min: 1, step: 10 }
+        );
         assert_eq!(strategy_for(1, 10_001, 1000, 10), Strategy::NextKey);
         assert_eq!(strategy_for(1, 1000, 0, 10), Strategy::NextKey);
         let (min, max) = (i128::from(i64::MIN), i128::from(u64::MAX));
-        assert_eq!(strategy_for(min, max, i128::from(u64::MAX), u64::MAX), Strategy::Even {
-            min,
-            step: (max - min + 1) * i128::from(u64::MAX) / i128::from(u64::MAX),
-        });
+        assert_eq!(
+            strategy_for(min, max, i128::from(u64::MAX), u64::MAX),
+            Strategy::Even {
+                min,
+                step: (max - min + 1) * i128::from(u64::MAX) / i128::from(u64::MAX),
+            }
+        );
     }
 
     proptest! {

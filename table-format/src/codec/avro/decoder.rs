@@ -1,0 +1,110 @@
+//! Avro records to Arrow columns.
+//!
+//! Every field has a column of its own type; a record is read field by field, each straight into its column.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::arrow_type::arrow_schema;
+use super::column_decoder::ColumnDecoder;
+use super::cursor::Cursor;
+use super::schema::AvroSchema;
+use crate::error::{Error, Result};
+
+/// Collects records of one writer schema into a batch.
+///
+/// After an error the columns may have taken in a part of the record: the decoder refuses to go on.
+#[derive(Debug)]
+pub struct RecordDecoder {
+    schema: SchemaRef,
+    names: Vec<String>,
+    columns: Vec<ColumnDecoder>,
+    rows: usize,
+    encoded_bytes: u64,
+    failed: bool,
+}
+
+impl RecordDecoder {
+    /// A decoder for records written with this schema (Avro JSON).
+    ///
+    /// # Errors
+    /// See [`AvroSchema::parse`].
+    pub fn try_new(avro_json: &str) -> Result<Self> {
+        let schema = AvroSchema::parse(avro_json)?;
+        let fields = &schema.record.fields;
+        Ok(Self {
+            schema: arrow_schema(&schema),
+            names: fields.iter().map(|field| field.name.clone()).collect(),
+            columns: fields
+                .iter()
+                .map(|field| ColumnDecoder::new(&field.data_type))
+                .collect(),
+            rows: 0,
+            encoded_bytes: 0,
+            failed: false,
+        })
+    }
+
+    /// The columns of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Records since the last [`RecordDecoder::finish`].
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Their length in Avro form: a measure of what the columns hold.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.encoded_bytes
+    }
+
+    /// Takes in one record; the bytes must hold exactly one.
+    ///
+    /// # Errors
+    /// `Corrupt` when they do not, naming the column and the offset.
+    pub fn decode(&mut self, record: &[u8]) -> Result<()> {
+        if self.failed {
+            return Err(Error::internal(
+                "avro data: a decoder was used after it had failed",
+            ));
+        }
+        // Holds until the record is in.
+        self.failed = true;
+        let mut cursor = Cursor::new(record);
+        for (column, name) in self.columns.iter_mut().zip(&self.names) {
+            let decoded = column.decode(&mut cursor);
+            decoded.map_err(|error| Error::from(error).context(format!("column `{name}`")))?;
+        }
+        cursor.finish()?;
+        self.failed = false;
+        self.rows += 1;
+        self.encoded_bytes += record.len() as u64;
+        Ok(())
+    }
+
+    /// The records so far as a batch; the decoder starts anew.
+    ///
+    /// # Errors
+    /// `Internal` when the columns do not fit each other, or after a failure.
+    pub fn finish(&mut self) -> Result<RecordBatch> {
+        if self.failed {
+            return Err(Error::internal(
+                "avro data: a decoder was used after it had failed",
+            ));
+        }
+        let columns = self.columns.iter_mut().map(ColumnDecoder::finish);
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
+        self.rows = 0;
+        self.encoded_bytes = 0;
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &options,
+        )?)
+    }
+}

@@ -1,0 +1,79 @@
+//! The rows of a base file, adapted to the columns that are wanted.
+
+
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::async_reader::ParquetRecordBatchStream;
+
+use crate::error::{Error, Result};
+use crate::file_group::ParquetSource;
+use crate::file_group::{BaseFile, FileSlice, PartitionValues};
+use crate::schema::adapt::adapt_batch;
+
+use super::ReadContext;
+use super::columns::Columns;
+
+/// A base file that is being read.
+pub(super) struct BaseRows {
+    stream: ParquetRecordBatchStream<ParquetSource>,
+    columns: Columns,
+    partition_values: Option<PartitionValues>,
+    path: String,
+}
+
+impl BaseRows {
+    pub(super) async fn open(
+        context: &ReadContext,
+        slice: &FileSlice,
+        file: &BaseFile,
+        columns: &Columns,
+        batch_rows_max: usize,
+    ) -> Result<Self> {
+        let path = slice.path_of(&file.to_string());
+        if file.extension != "parquet" {
+            return Err(Error::unsupported(format!("{path}: base files of format {} are not read", file.extension)));
+        }
+        let source = ParquetSource::new(context.storage.clone(), path.clone(), file.size_bytes);
+        let builder = source.open().await?;
+        let roots: Vec<usize> = builder
+            .schema()
+            .fields()
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| columns.schema.index_of(field.name()).is_ok())
+            .map(|(position, _)| position)
+            .collect();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        let stream = builder
+            .with_projection(mask)
+            .with_batch_size(batch_rows_max)
+            .build()
+            .map_err(|error| Error::from(error).context(format!("reading {path}")))?;
+        let partition_values = if context.config.drops_partition_columns() {
+            Some(PartitionValues::parse(&context.config, &slice.partition_path)?)
+        } else {
+            None
+        };
+        Ok(Self { stream, columns: columns.clone(), partition_values, path })
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let read = self.stream.try_next().await;
+        let Some(batch) = read.map_err(|error| Error::from(error).context(format!("reading {}", self.path)))? else {
+            return Ok(None);
+        };
+        let batch = match &self.partition_values {
+            Some(values) => values.fill(&batch, &self.columns.schema)?,
+            None => batch,
+        };
+        let adapted = adapt_batch(&batch, &self.columns.schema);
+        adapted.map(Some).map_err(|error| error.context(format!("reading {}", self.path)))
+    }
+}
+
+impl std::fmt::Debug for BaseRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BaseRows").field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,197 @@
+//! The log files of a slice: which blocks count, and their records as columns.
+//!
+//! Java: BaseHoodieLogRecordReader#scanInternalV1. A rollback command undoes the blocks of its target; on version 6 the
+//! blocks of instants that are not committed are passed over one by one, later versions do so by file.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::codec::avro::RecordDecoder;
+use crate::codec::log_block::{BlockKind, LogBlock, LogBlockReader};
+use crate::config::{MergeMode, TableVersion, key};
+use crate::env::MemoryBudget;
+use crate::error::{Error, Result};
+use crate::file_group::FileSlice;
+use crate::schema::adapt::adapt_batch;
+
+use super::ReadContext;
+use super::columns::Columns;
+use super::merge::{Content, LogRecords, Part, text_column};
+use super::ordering::Ordering;
+
+/// Log files fetched at a time.
+const FILES_AT_ONCE: usize = 4;
+/// Rows decoded at a time from a Parquet block.
+const PARQUET_BLOCK_ROWS: usize = 1 << 16;
+
+/// Reads and folds the logs of a slice; `None` when it has none.
+pub(super) async fn read_logs(
+    context: &ReadContext,
+    slice: &FileSlice,
+    columns: &Columns,
+    memory: &MemoryBudget,
+) -> Result<Option<LogRecords>> {
+    if slice.log_files.is_empty() {
+        return Ok(None);
+    }
+    check_merge_rules(context)?;
+    let paths: Vec<String> = slice.log_files.iter().map(|file| slice.path_of(&file.to_string())).collect();
+    let files: Vec<(String, Bytes)> = futures::stream::iter(paths)
+        .map(|path| async move {
+            let bytes = context.storage.read(&path).await?;
+            Ok::<_, Error>((path, bytes))
+        })
+        .buffered(FILES_AT_ONCE)
+        .try_collect()
+        .await?;
+    let held: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let files_reservation = memory.book(held);
+    let mut blocks = Vec::new();
+    for (path, bytes) in files {
+        for block in LogBlockReader::new(bytes) {
+            let block = block.map_err(|error| error.context(format!("reading {path}")))?;
+            blocks.push((path.clone(), block));
+        }
+    }
+    let ordering = match columns.ordering.as_slice() {
+        [] => None,
+        positions => Some(Ordering::try_new(&columns.schema, positions)?),
+    };
+    let mut logs = LogRecords::new(columns.clone(), ordering, memory.book(0));
+    for (path, block) in blocks_that_count(blocks, context)? {
+        add_block(&mut logs, &block).map_err(|error| error.context(format!("reading {path}")))?;
+    }
+    drop(files_reservation);
+    Ok(Some(logs))
+}
+
+/// Merging by a class of the user's, or of parts of rows by defaults, is not what this reader does.
+fn check_merge_rules(context: &ReadContext) -> Result<()> {
+    let config = &context.config;
+    let unsupported = |what: String| {
+        let message = format!("table `{}`: {what}; compact it with the engine that wrote it", config.name());
+        Err(Error::unsupported(message))
+    };
+    if config.merge_mode() == MergeMode::Custom {
+        return unsupported("its log records are merged by a class of the user's".to_owned());
+    }
+    if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
+        return unsupported(format!("its log records are merged with {}={mode}", key::PARTIAL_UPDATE_MODE));
+    }
+    if !config.populates_meta_fields() {
+        return unsupported("its log records bear no record keys (hoodie.populate.meta.fields=false)".to_owned());
+    }
+    Ok(())
+}
+
+/// Blocks with records, without those of instants that are undone or not committed.
+fn blocks_that_count(blocks: Vec<(String, LogBlock)>, context: &ReadContext) -> Result<Vec<(String, LogBlock)>> {
+    let mut undone: HashSet<String> = HashSet::new();
+    for (path, block) in &blocks {
+        match block.kind {
+            BlockKind::Command => undone.extend(block.header.target_instant_time().map(str::to_owned)),
+            BlockKind::Corrupt => {
+                tracing::warn!(path, offset = block.offset, length = block.length, "skipping a corrupt log block");
+            }
+            _ => {}
+        }
+        if block.header.compacted_block_times().next().is_some() {
+            return Err(Error::unsupported(format!(
+                "{path}: blocks of a log compaction; compact the table with the engine that wrote it"
+            )));
+        }
+    }
+    let mut counted = Vec::with_capacity(blocks.len());
+    for (path, block) in blocks {
+        if matches!(block.kind, BlockKind::Command | BlockKind::Corrupt) {
+            continue;
+        }
+        let instant = block
+            .header
+            .instant_time()
+            .ok_or_else(|| Error::corrupt(&path, format!("offset {}: a block without instant", block.offset)))?;
+        let is_committed = match context.config.version() {
+            TableVersion::Six => context.visibility.is_committed(&instant.parse()?),
+            TableVersion::Eight | TableVersion::Nine => true,
+        };
+        if is_committed && !undone.contains(instant) {
+            counted.push((path, block));
+        }
+    }
+    Ok(counted)
+}
+
+fn add_block(logs: &mut LogRecords, block: &LogBlock) -> Result<()> {
+    match block.kind {
+        BlockKind::AvroData => {
+            let mut decoder = RecordDecoder::try_new(schema_of(block)?)?;
+            for record in block.avro_records()? {
+                decoder.decode(record?)?;
+            }
+            let batch = decoder.finish()?;
+            add_rows(logs, &batch, block.header.is_partial())
+        }
+        BlockKind::ParquetData => {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(block.content.clone())?
+                .with_batch_size(PARQUET_BLOCK_ROWS)
+                .build()?;
+            for batch in reader {
+                add_rows(logs, &batch?, block.header.is_partial())?;
+            }
+            Ok(())
+        }
+        BlockKind::Delete => add_deletes(logs, block),
+        BlockKind::HfileData | BlockKind::CdcData => Err(Error::unsupported(format!(
+            "offset {}: a {:?} block among the logs of a table",
+            block.offset, block.kind
+        ))),
+        BlockKind::Command | BlockKind::Corrupt => Ok(()),
+    }
+}
+
+fn schema_of(block: &LogBlock) -> Result<&str> {
+    let schema = block.header.schema();
+    schema.ok_or_else(|| Error::corrupt("log block", format!("offset {}: data without a schema", block.offset)))
+}
+
+fn add_rows(logs: &mut LogRecords, batch: &RecordBatch, is_partial: bool) -> Result<()> {
+    let columns = logs.columns.clone();
+    let schema: SchemaRef =
+        if is_partial { columns.present_in(batch.schema_ref()) } else { columns.schema.clone() };
+    let batch = adapt_batch(batch, &schema)?;
+    let column = |position: usize| batch.column_by_name(columns.schema.field(position).name());
+    let keys = columns.record_key.and_then(|position| schema.index_of(columns.schema.field(position).name()).ok());
+    let keys = keys.ok_or_else(|| Error::corrupt("log block", "the rows have no record key"))?;
+    let keys = text_column(&batch, keys)?.clone();
+    let ordering = match logs.ordering() {
+        Some(ordering) => {
+            let values = columns.ordering.iter().map(|position| {
+                column(*position).cloned().ok_or_else(|| {
+                    let name = columns.schema.field(*position).name();
+                    Error::corrupt("log block", format!("the rows have no ordering column `{name}`"))
+                })
+            });
+            Some(ordering.of_columns(&values.collect::<Result<Vec<_>>>()?)?)
+        }
+        None => None,
+    };
+    let deleted = columns
+        .is_deleted
+        .and_then(column)
+        .and_then(|column| column.as_any().downcast_ref::<BooleanArray>().cloned())
+        .filter(|flags| flags.true_count() > 0);
+    logs.add(Part { keys, ordering, content: Content::Rows { batch, deleted, is_partial } })
+}
+
+fn add_deletes(logs: &mut LogRecords, block: &LogBlock) -> Result<()> {
+    let records = block.delete_records()?;
+    let ordering = logs.ordering().map(|ordering| ordering.of_deletes(&records)).transpose()?;
+    let keys: StringArray = records.iter().map(|record| Some(record.record_key.as_str())).collect();
+    let unordered = records.iter().map(|record| record.ordering_value.is_default()).collect();
+    logs.add(Part { keys, ordering, content: Content::Deletes { unordered } })
+}

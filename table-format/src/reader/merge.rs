@@ -1,0 +1,255 @@
+//! The records of a slice's logs, folded by key, and how base rows meet them.
+//!
+//! Spec: Hudi 1.2.0, "Record Mergers"; Java: KeyBasedFileGroupRecordBuffer, BufferedRecordMergerFactory. Logs are folded
+//! among themselves first, then each base row is merged with what is left of its key. By commit time the later record
+//! wins. By event time it wins unless its ordering value is lower; a delete without ordering value wins over everything
+//! before it, but is forgotten when a later record takes its place.
+
+use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
+use arrow::row::Rows;
+
+use crate::env::Reservation;
+use crate::error::{Error, Result};
+
+use super::columns::Columns;
+use super::key_map::KeyMap;
+use super::ordering::Ordering;
+use super::pick::{Pick, pick_rows};
+
+/// The records of one block.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) keys: StringArray,
+    /// Ordering values; `None` when the later record wins.
+    pub(super) ordering: Option<Rows>,
+    pub(super) content: Content,
+}
+
+/// What the records of a block say.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Rows, and which of them mark deletes.
+    Rows { batch: RecordBatch, deleted: Option<BooleanArray>, is_partial: bool },
+    /// Deleted keys, and which of them bear no ordering value.
+    Deletes { unordered: Vec<bool> },
+}
+
+/// A record of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordRef {
+    pub(super) part: u32,
+    pub(super) row: u32,
+}
+
+/// What is left of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Folded {
+    pub(super) record: RecordRef,
+    /// For a record with only some columns: the place in `under` of what fills the others.
+    pub(super) under: Option<u32>,
+    pub(super) is_matched: bool,
+}
+
+/// The folded logs of a slice.
+#[derive(Debug)]
+pub(super) struct LogRecords {
+    pub(super) columns: Columns,
+    ordering: Option<Ordering>,
+    pub(super) parts: Vec<Part>,
+    map: KeyMap,
+    pub(super) folded: Vec<Folded>,
+    /// Records that lie under partial ones, each with what lies under it in turn.
+    pub(super) under: Vec<(RecordRef, Option<u32>)>,
+    pub(super) reservation: Reservation,
+}
+
+/// Which of two records of a key counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Winner {
+    Older,
+    Newer,
+}
+
+impl LogRecords {
+    pub(super) fn new(columns: Columns, ordering: Option<Ordering>, reservation: Reservation) -> Self {
+        Self {
+            columns,
+            ordering,
+            parts: Vec::new(),
+            map: KeyMap::default(),
+            folded: Vec::new(),
+            under: Vec::new(),
+            reservation,
+        }
+    }
+
+    pub(super) fn ordering(&self) -> Option<&Ordering> {
+        self.ordering.as_ref()
+    }
+
+    /// Folds a block's records over those before it.
+    pub(super) fn add(&mut self, part: Part) -> Result<()> {
+        let number = u32::try_from(self.parts.len())
+            .ok()
+            .filter(|_| u32::try_from(part.keys.len() + self.folded.len()).is_ok_and(|rows| rows < u32::MAX))
+            .ok_or_else(|| Error::unsupported("a file slice with more than 4 billion log records: compact it first"))?;
+        let rows = part.keys.len();
+        self.parts.push(part);
+        for row in 0..rows {
+            self.fold(RecordRef { part: number, row: row as u32 })?;
+        }
+        let index_bytes = self.map.memory_bytes() + self.folded.capacity() * size_of::<Folded>();
+        let parts_bytes: usize = self.parts.iter().map(Part::memory_bytes).sum();
+        self.reservation.resize((index_bytes + parts_bytes) as u64);
+        Ok(())
+    }
+
+    fn fold(&mut self, newer: RecordRef) -> Result<()> {
+        let parts = &self.parts;
+        let folded = &self.folded;
+        let key = key_of(parts, newer)?;
+        let (number, is_new) = self.map.find_or_insert(key, |number| {
+            folded.get(number as usize).and_then(|entry| key_of(parts, entry.record).ok()).unwrap_or_default()
+        });
+        if is_new {
+            self.folded.push(Folded { record: newer, under: None, is_matched: false });
+            return Ok(());
+        }
+        let index = number as usize;
+        let older = *self.folded.get(index).ok_or_else(|| Error::internal("a folded record is missing"))?;
+        let winner = self.winner(older.record, newer);
+        let (upper, lower) = match winner {
+            Winner::Newer => (newer, Some((older.record, older.under))),
+            // What is older and wins keeps what lies under it, and the loser fills what is still open.
+            Winner::Older => (older.record, Some((newer, older.under))),
+        };
+        let needs_more = self.is_partial(upper);
+        let under = match lower.filter(|_| needs_more) {
+            Some(lower) => {
+                self.under.push(lower);
+                Some((self.under.len() - 1) as u32)
+            }
+            None => None,
+        };
+        if let Some(entry) = self.folded.get_mut(index) {
+            *entry = Folded { record: upper, under, is_matched: false };
+        }
+        Ok(())
+    }
+
+    /// Merges a batch of base rows with the records of their keys.
+    pub(super) fn merge_base(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let position = self.columns.record_key.ok_or_else(|| Error::internal("no record key is read"))?;
+        let keys = text_column(batch, position)?.clone();
+        let ordering = match &self.ordering {
+            Some(ordering) => {
+                let columns: Vec<_> =
+                    self.columns.ordering.iter().map(|position| batch.column(*position).clone()).collect();
+                Some(ordering.of_columns(&columns)?)
+            }
+            None => None,
+        };
+        let mut picks = Vec::with_capacity(keys.len());
+        let mut is_changed = false;
+        for row in 0..keys.len() {
+            let pick = self.meet(&keys, ordering.as_ref(), row)?;
+            is_changed |= pick != Some(Pick::Base(row as u32));
+            picks.extend(pick);
+        }
+        if is_changed { pick_rows(self, Some(batch), &picks) } else { Ok(batch.clone()) }
+    }
+
+    /// What becomes of a base row; `None` when it is deleted.
+    fn meet(&mut self, keys: &StringArray, ordering: Option<&Rows>, row: usize) -> Result<Option<Pick>> {
+        if keys.is_null(row) {
+            return Err(Error::corrupt("base file", format!("row {row} has no record key")));
+        }
+        let parts = &self.parts;
+        let folded = &self.folded;
+        let found = self.map.find(keys.value(row), |number| {
+            folded.get(number as usize).and_then(|entry| key_of(parts, entry.record).ok()).unwrap_or_default()
+        });
+        let base = Pick::Base(row as u32);
+        let Some(index) = found else {
+            return Ok(Some(base));
+        };
+        let Some(entry) = self.folded.get_mut(index as usize) else {
+            return Err(Error::internal("a folded record is missing"));
+        };
+        entry.is_matched = true;
+        let entry = *entry;
+        let base_wins = match (ordering, self.ordering_of(entry.record)) {
+            (Some(base), Some(log)) => !self.is_unordered_delete(entry.record) && base.row(row) > log,
+            _ => false,
+        };
+        Ok(match (base_wins, self.is_delete(entry.record)) {
+            (true, _) => Some(base),
+            (false, true) => None,
+            (false, false) => Some(Pick::Log { folded: index, base_row: Some(row as u32) }),
+        })
+    }
+
+    fn winner(&self, older: RecordRef, newer: RecordRef) -> Winner {
+        if self.is_unordered_delete(newer) {
+            return Winner::Newer;
+        }
+        match (self.ordering_of(older), self.ordering_of(newer)) {
+            (Some(_), Some(_)) if self.is_unordered_delete(older) => Winner::Newer,
+            (Some(older), Some(newer)) if older > newer => Winner::Older,
+            _ => Winner::Newer,
+        }
+    }
+
+    fn ordering_of(&self, record: RecordRef) -> Option<arrow::row::Row<'_>> {
+        let rows = self.parts.get(record.part as usize)?.ordering.as_ref()?;
+        Some(rows.row(record.row as usize))
+    }
+
+    fn is_unordered_delete(&self, record: RecordRef) -> bool {
+        match self.parts.get(record.part as usize).map(|part| &part.content) {
+            Some(Content::Deletes { unordered }) => unordered.get(record.row as usize).copied().unwrap_or(true),
+            _ => false,
+        }
+    }
+
+    pub(super) fn is_delete(&self, record: RecordRef) -> bool {
+        match self.parts.get(record.part as usize).map(|part| &part.content) {
+            Some(Content::Rows { deleted: Some(deleted), .. }) => {
+                deleted.is_valid(record.row as usize) && deleted.value(record.row as usize)
+            }
+            Some(Content::Rows { deleted: None, .. }) => false,
+            Some(Content::Deletes { .. }) | None => true,
+        }
+    }
+
+    pub(super) fn is_partial(&self, record: RecordRef) -> bool {
+        matches!(
+            self.parts.get(record.part as usize).map(|part| &part.content),
+            Some(Content::Rows { is_partial: true, .. })
+        )
+    }
+}
+
+impl Part {
+    fn memory_bytes(&self) -> usize {
+        let content = match &self.content {
+            Content::Rows { batch, .. } => batch.get_array_memory_size(),
+            Content::Deletes { unordered } => unordered.capacity() + self.keys.get_array_memory_size(),
+        };
+        content + self.ordering.as_ref().map_or(0, Rows::size)
+    }
+}
+
+fn key_of(parts: &[Part], record: RecordRef) -> Result<&str> {
+    let keys = parts.get(record.part as usize).map(|part| &part.keys);
+    let row = record.row as usize;
+    match keys {
+        Some(keys) if row < keys.len() && keys.is_valid(row) => Ok(keys.value(row)),
+        _ => Err(Error::corrupt("log block", format!("record {row} has no record key"))),
+    }
+}
+
+pub(super) fn text_column(batch: &RecordBatch, position: usize) -> Result<&StringArray> {
+    let column = batch.column(position).as_any().downcast_ref::<StringArray>();
+    column.ok_or_else(|| Error::internal(format!("column {position} is not text")))
+}

@@ -1,0 +1,124 @@
+//! Puts result batches together from the columns of the base batch and of the log batches.
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array};
+use arrow::compute::interleave;
+
+use crate::error::{Error, Result};
+
+use super::merge::{Content, LogRecords, RecordRef};
+
+/// Where a row of the result comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// A row of the base batch.
+    Base(u32),
+    /// A folded log record, over the base row if there is one.
+    Log { folded: u32, base_row: Option<u32> },
+}
+
+/// The place of the base batch among the sources; the parts follow, and last a single null.
+const BASE: usize = 0;
+
+/// The rows that `picks` name, in their order.
+pub(super) fn pick_rows(logs: &LogRecords, base: Option<&RecordBatch>, picks: &[Pick]) -> Result<RecordBatch> {
+    let schema = &logs.columns.schema;
+    let has_partial = logs.parts.iter().any(|part| matches!(part.content, Content::Rows { is_partial: true, .. }));
+    let whole_rows = if has_partial { Vec::new() } else { whole_rows(logs, picks)? };
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    for (position, field) in schema.fields().iter().enumerate() {
+        let empty = new_empty_array(field.data_type());
+        let null = new_null_array(field.data_type(), 1);
+        let mut sources: Vec<&dyn Array> = Vec::with_capacity(logs.parts.len() + 2);
+        sources.push(base.map_or(&empty, |batch| batch.column(position)).as_ref());
+        for part in &logs.parts {
+            let column = match &part.content {
+                Content::Rows { batch, .. } => batch.column_by_name(field.name()),
+                Content::Deletes { .. } => None,
+            };
+            sources.push(column.unwrap_or(&empty).as_ref());
+        }
+        sources.push(null.as_ref());
+        let column = if has_partial {
+            let places: Vec<(usize, usize)> =
+                picks.iter().map(|pick| place_of_column(logs, *pick, field.name())).collect();
+            interleave(&sources, &places)?
+        } else {
+            interleave(&sources, &whole_rows)?
+        };
+        columns.push(column);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
+    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
+    batch.map_err(|error| Error::corrupt("log block", format!("rows do not fit the table: {error}")).with_source(error))
+}
+
+/// The source and row of each pick, the same for all columns.
+fn whole_rows(logs: &LogRecords, picks: &[Pick]) -> Result<Vec<(usize, usize)>> {
+    picks
+        .iter()
+        .map(|pick| match pick {
+            Pick::Base(row) => Ok((BASE, *row as usize)),
+            Pick::Log { folded, .. } => {
+                let entry = logs.folded.get(*folded as usize);
+                let record = entry.ok_or_else(|| Error::internal("a folded record is missing"))?.record;
+                Ok(place(record))
+            }
+        })
+        .collect()
+}
+
+fn place(record: RecordRef) -> (usize, usize) {
+    (record.part as usize + 1, record.row as usize)
+}
+
+/// The source and row for one column of a pick: the newest record that has the column, else the base row, else null.
+fn place_of_column(logs: &LogRecords, pick: Pick, column: &str) -> (usize, usize) {
+    let null = (logs.parts.len() + 1, 0);
+    let (folded, base_row) = match pick {
+        Pick::Base(row) => return (BASE, row as usize),
+        Pick::Log { folded, base_row } => (folded, base_row),
+    };
+    let mut next = logs.folded.get(folded as usize).map(|entry| (entry.record, entry.under));
+    while let Some((record, under)) = next {
+        if logs.is_delete(record) {
+            return null;
+        }
+        let has_column = match logs.parts.get(record.part as usize).map(|part| &part.content) {
+            Some(Content::Rows { batch, .. }) => batch.column_by_name(column).is_some(),
+            _ => false,
+        };
+        if has_column {
+            return place(record);
+        }
+        if !logs.is_partial(record) {
+            return null;
+        }
+        next = under.and_then(|under| logs.under.get(under as usize).copied());
+    }
+    base_row.map_or(null, |row| (BASE, row as usize))
+}
+
+/// The log records that no base row has met, in the order in which their keys were first logged.
+#[derive(Debug)]
+pub(super) struct Inserts {
+    left: std::vec::IntoIter<u32>,
+}
+
+impl Inserts {
+    pub(super) fn of(logs: &LogRecords) -> Self {
+        let left: Vec<u32> = logs
+            .folded
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| !entry.is_matched && !logs.is_delete(entry.record))
+            .map(|(number, _)| number as u32)
+            .collect();
+        Self { left: left.into_iter() }
+    }
+
+    pub(super) fn next(&mut self, logs: &LogRecords, rows_max: usize) -> Result<Option<RecordBatch>> {
+        let picks: Vec<Pick> =
+            self.left.by_ref().take(rows_max).map(|folded| Pick::Log { folded, base_row: None }).collect();
+        if picks.is_empty() { Ok(None) } else { pick_rows(logs, None, &picks).map(Some) }
+    }
+}

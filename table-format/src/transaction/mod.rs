@@ -1,0 +1,14 @@
+//! Instants from begin to end: the only code that completes one.
+//!
+//! requested → inflight → data files (each behind its marker) → completed. The last step is one create-if-absent, and it is
+//! the commit point: before it nothing is visible, after it everything is. A writer that dies leaves a pending instant,
+//! which the next one rolls back before it writes.
+
+mod commit;
+mod instant_clock;
+mod rollback;
+mod state;
+mod table_writer;
+
+pub use commit::Transaction;
+pub use table_writer::TableWriter;

@@ -1,0 +1,92 @@
+//! Appends changes to a file group as a log file.
+//!
+//! Spec: Hudi 1.2.0, "Log files"; Java: HoodieAppendHandle.
+
+use std::sync::Arc;
+
+use arrow::array::Array;
+
+use crate::env::run_on_cpu;
+use crate::error::Result;
+use crate::file_group::{FileUpload, LogBlocks};
+use crate::index::key_range::Group;
+use crate::index::key_value::{KeyColumn, KeyRange};
+use crate::index::load::slice_bytes;
+use crate::timeline::metadata::WriteStat;
+use crate::writer::bulk_insert::{to_i64, zero_stat};
+use crate::writer::context::WriteContext;
+use crate::writer::copy_on_write::GroupChanges;
+use crate::writer::stamp::MetaStamp;
+
+/// Writes one log file with `changes` on top of `group`.
+pub(crate) async fn append_to_log(
+    context: &Arc<WriteContext>,
+    mut group: Group,
+    changes: GroupChanges,
+) -> Result<(Group, WriteStat)> {
+    let slice = &group.slice;
+    let earlier = slice.log_files.iter().filter(|log| log.instant == context.instant);
+    let version = earlier.map(|log| log.version).max().unwrap_or(0) + 1;
+    let new = context.files.new_log_file(&slice.partition_path, &slice.file_id, version).await?;
+    let stamp = MetaStamp {
+        instant: context.instant.clone(),
+        task: new.task,
+        partition_path: slice.partition_path.clone(),
+        file_name: slice.file_id.clone(),
+    };
+    let (rows, deletes) = (changes.upserts.num_rows() as u64, changes.deletes.len() as u64);
+    let added = changes
+        .upserts
+        .column_by_name(context.range_field())
+        .and_then(|column| KeyColumn::new(column).range(0..changes.upserts.num_rows()));
+    let mut memory = context.env.memory.book(0);
+    let shared = Arc::clone(context);
+    let blocks = run_on_cpu(move || encode(&shared, &stamp, &changes)).await?;
+    memory.resize(blocks.iter().map(|block| block.len() as u64).sum());
+    let mut upload = FileUpload::new(context.storage.clone(), new.path.clone());
+    for block in blocks {
+        upload.write(block).await?;
+    }
+    let bytes = upload.finish().await?;
+    let mut log = new.file;
+    log.size_bytes = bytes;
+    let name = log.to_string();
+    let stat = WriteStat {
+        file_id: Some(group.slice.file_id.clone()),
+        path: Some(new.path),
+        partition_path: Some(group.slice.partition_path.clone()),
+        prev_commit: Some(context.instant.to_string()),
+        num_writes: Some(to_i64(rows)?),
+        num_inserts: Some(0),
+        num_update_writes: Some(to_i64(rows)?),
+        num_deletes: Some(to_i64(deletes)?),
+        total_write_bytes: Some(to_i64(bytes)?),
+        file_size_in_bytes: Some(to_i64(bytes)?),
+        log_version: i32::try_from(log.version).ok(),
+        log_offset: Some(0),
+        base_file: Some(String::new()),
+        log_files: Some(vec![name]),
+        ..zero_stat()
+    };
+    group.slice.log_files.push(log);
+    group.range = KeyRange::join_all(group.range, added);
+    group.bytes = slice_bytes(&group.slice);
+    Ok((group, stat))
+}
+
+fn encode(context: &WriteContext, stamp: &MetaStamp, changes: &GroupChanges) -> Result<Vec<Vec<u8>>> {
+    let log = LogBlocks {
+        instant: context.instant.as_str(),
+        avro_schema: &context.base_format.avro_schema,
+        block_bytes: usize::try_from(context.options.log_block_bytes).unwrap_or(usize::MAX),
+    };
+    let mut blocks = Vec::new();
+    if changes.upserts.num_rows() > 0 {
+        let rows = stamp.apply(&changes.upserts, &changes.upsert_keys, 0, &context.base_format.schema)?;
+        log.encode_rows(&rows, |block| blocks.push(block))?;
+    }
+    if !changes.deletes.is_empty() {
+        blocks.push(log.encode_deletes(&changes.deletes, &stamp.partition_path)?);
+    }
+    Ok(blocks)
+}
