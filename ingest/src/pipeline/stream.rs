@@ -220,7 +220,8 @@ impl<'a> Streamer<'a> {
         let mut decoder = std::mem::take(&mut self.decoder);
         let outcome = self.handle_with(&mut decoder, raw).await;
         self.decoder = decoder;
-        outcome.map_err(|error| error.context(format!("binlog after {}:{}", self.position.file, self.read_to)))
+        let at = || format!("binary log {} before {}", self.position.file, self.read_to);
+        outcome.map_err(|error| error.context(at()))
     }
 
     async fn handle_with(&mut self, decoder: &mut BinlogDecoder, raw: &[u8]) -> Result<()> {
@@ -233,19 +234,52 @@ impl<'a> Streamer<'a> {
             self.note_lag(&header);
         }
         match event {
-            BinlogEvent::Rotate { file, position } => self.rotate(&file, position, header.is_artificial()),
-            BinlogEvent::Gtid(gtid) => {
-                self.gtid = Some(gtid.text());
-                self.in_transaction = !gtid.is_standalone();
+            BinlogEvent::Rotate { file, position } => {
+                self.rotate(&file, position, header.is_artificial());
+                Ok(())
             }
-            BinlogEvent::TableMap(map) => self.maps.learn(map, &self.by_name, &self.tables, self.pipeline.config)?,
-            BinlogEvent::Rows(rows) => self.take_rows(&rows).await?,
-            BinlogEvent::Xid => self.end_transaction()?,
-            BinlogEvent::Query(query) => self.take_query(&query).await?,
-            BinlogEvent::Heartbeat { .. } => self.pipeline.progress.set_caught_up(),
-            BinlogEvent::FormatDescription | BinlogEvent::Ignored => {}
+            BinlogEvent::Heartbeat { file, position } => {
+                self.heartbeat(&file, position);
+                Ok(())
+            }
+            BinlogEvent::TransactionPayload(payload) => {
+                let mut events = payload.events()?;
+                // A payload brings its own table maps.
+                let mut inner = BinlogDecoder::default();
+                while let Some(raw) = events.next_event()? {
+                    let (_, event) = inner.decode_inner(raw)?;
+                    self.take(event).await?;
+                }
+                Ok(())
+            }
+            event => self.take(event).await,
         }
-        Ok(())
+    }
+
+    async fn take(&mut self, event: BinlogEvent<'_>) -> Result<()> {
+        match event {
+            BinlogEvent::Gtid(gtid) => {
+                self.in_transaction = !gtid.is_standalone();
+                self.gtid = Some(gtid.text());
+                Ok(())
+            }
+            BinlogEvent::TableMap(map) => {
+                self.maps.learn(map, &self.by_name, &self.tables, &self.pipeline.config)
+            }
+            BinlogEvent::Rows(rows) => self.take_rows(&rows).await,
+            BinlogEvent::Xid => self.end_transaction(),
+            BinlogEvent::Query(query) => self.take_query(&query),
+            _ => Ok(()),
+        }
+    }
+
+    /// The server has sent everything up to here.
+    fn heartbeat(&mut self, file: &str, position: u64) {
+        if !self.in_transaction && file == self.position.file {
+            self.read_to = self.read_to.max(position);
+            self.position.pos = self.read_to;
+        }
+        self.pipeline.progress.set_caught_up();
     }
 
     fn note_lag(&self, header: &EventHeader) {
@@ -307,13 +341,13 @@ impl<'a> Streamer<'a> {
         Ok(())
     }
 
-    async fn take_query(&mut self, query: &QueryEvent<'_>) -> Result<()> {
+    fn take_query(&mut self, query: &QueryEvent<'_>) -> Result<()> {
         match query.sql.as_ref() {
             "BEGIN" => self.in_transaction = true,
             // A rolled back transaction is only logged when it changed tables without transactions: those rows stand.
             "COMMIT" | "ROLLBACK" => self.end_transaction()?,
-            sql => {
-                let change = schema_change::of_statement(sql, &query.database, self.pipeline.config, &self.by_name)?;
+            _ => {
+                let change = schema_change::of_statement(query, &self.pipeline.config, &self.by_name)?;
                 // Every statement but a savepoint inside a transaction commits on its own.
                 if !self.in_transaction || change != SchemaChange::None {
                     self.end_transaction()?;

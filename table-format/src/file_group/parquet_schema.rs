@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use parquet::arrow::decimal_length_from_precision;
 use parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit as ParquetTimeUnit, Type as PhysicalType};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
+use crate::codec::avro::decimal_fixed_size;
 use crate::error::{Error, Result};
 
 /// The Parquet schema for rows of `schema`; `root` is the name of the message.
@@ -75,7 +75,7 @@ fn map_type(entries: &Field, name: &str, repetition: Repetition) -> Result<TypeP
 
 fn leaf_type(data_type: &DataType, name: &str, repetition: Repetition) -> Result<TypePtr> {
     let timestamp = |unit: ParquetTimeUnit, zone: &Option<Arc<str>>| {
-        Some(LogicalType::Timestamp { is_adjusted_to_u_t_c: zone.is_some(), unit })
+        Some(LogicalType::timestamp(zone.is_some(), unit))
     };
     let (physical, logical) = match data_type {
         DataType::Boolean => (PhysicalType::BOOLEAN, None),
@@ -115,9 +115,9 @@ fn leaf_type(data_type: &DataType, name: &str, repetition: Repetition) -> Result
 }
 
 fn decimal_type(precision: u8, scale: i8, name: &str, repetition: Repetition) -> Result<TypePtr> {
-    let length = i32::try_from(decimal_length_from_precision(precision))
+    let length = i32::try_from(decimal_fixed_size(precision))
         .map_err(|_| Error::internal(format!("decimal column `{name}` is too wide")))?;
-    let logical = LogicalType::Decimal { scale: i32::from(scale), precision: i32::from(precision) };
+    let logical = LogicalType::decimal(i32::from(scale), i32::from(precision));
     let leaf = Type::primitive_type_builder(name, PhysicalType::FIXED_LEN_BYTE_ARRAY)
         .with_repetition(repetition)
         .with_length(length)

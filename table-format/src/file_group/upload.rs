@@ -45,7 +45,7 @@ impl FileUpload {
         let parts = match &mut self.parts {
             Some(parts) => parts,
             None => {
-                let path = self.storage.object_path(&self.path);
+                let path = self.storage.object_path(&self.path)?;
                 let upload = self.storage.object_store().put_multipart(&path).await;
                 self.parts.insert(upload.map_err(|error| self.storage_error(error))?)
             }

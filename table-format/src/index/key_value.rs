@@ -218,17 +218,18 @@ fn is_exact(statistics: &Statistics) -> bool {
 
 /// What a number in the file is to be multiplied with to compare with numbers of the table; `None` if that is not known.
 fn unit_factor(column: &ColumnDescriptor, data_type: &DataType) -> Option<i128> {
-    match (data_type, column.logical_type_ref()) {
-        (DataType::Timestamp(_, _), Some(LogicalType::Timestamp { unit: ParquetTimeUnit::MILLIS, .. })) => {
-            Some(MICROS_PER_MILLI)
-        }
-        (DataType::Timestamp(_, _), Some(LogicalType::Timestamp { unit: ParquetTimeUnit::MICROS, .. })) => Some(1),
-        (DataType::Timestamp(_, _), _) => match column.converted_type() {
-            ConvertedType::TIMESTAMP_MILLIS => Some(MICROS_PER_MILLI),
-            ConvertedType::TIMESTAMP_MICROS => Some(1),
+    match data_type {
+        DataType::Timestamp(_, _) => match (column.logical_type_ref(), column.converted_type()) {
+            (Some(LogicalType::Timestamp(timestamp)), _) => match timestamp.unit {
+                ParquetTimeUnit::MILLIS => Some(MICROS_PER_MILLI),
+                ParquetTimeUnit::MICROS => Some(1),
+                ParquetTimeUnit::NANOS => None,
+            },
+            (_, ConvertedType::TIMESTAMP_MILLIS) => Some(MICROS_PER_MILLI),
+            (_, ConvertedType::TIMESTAMP_MICROS) => Some(1),
             _ => None,
         },
-        (DataType::Decimal128(_, scale), _) => (column.type_scale() == i32::from(*scale)).then_some(1),
+        DataType::Decimal128(_, scale) => (column.type_scale() == i32::from(*scale)).then_some(1),
         _ => Some(1),
     }
 }

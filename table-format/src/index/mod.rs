@@ -3,4 +3,5 @@
 pub(crate) mod key_range;
 pub(crate) mod key_value;
 pub(crate) mod load;
+mod log_keys;
 pub(crate) mod resolve;

@@ -147,12 +147,12 @@ fn avro_type(data_type: &DataType, name: &str, namespace: &str, path: &str) -> R
             "scale": scale,
         }),
         DataType::List(item) | DataType::LargeList(item) => {
-            let items = nullable(item, name, &join(namespace, name), &join(path, "element"))?;
+            let items = nullable(item, name, namespace, &join(path, "element"))?;
             json!({"type": "array", "items": items})
         }
         DataType::Map(entries, _) => {
             let value = map_value(entries, path)?;
-            let values = nullable(value, name, &join(namespace, name), &join(path, "value"))?;
+            let values = nullable(value, name, namespace, &join(path, "value"))?;
             json!({"type": "map", "values": values})
         }
         DataType::Struct(fields) => record(fields, name, namespace, path)?,

@@ -147,7 +147,7 @@ pub enum State {
 }
 
 /// One action of the timeline in one state.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant {
     /// Begin (requested) time.
     pub time: InstantTime,

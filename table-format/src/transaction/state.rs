@@ -70,9 +70,9 @@ impl WritableTable {
         let keys = match config.key_generator() {
             KeyGeneratorType::Simple | KeyGeneratorType::NonPartition => KeyGenerator::try_new(&fields)?,
             KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
-            KeyGeneratorType::Timestamp | KeyGeneratorType::Custom | KeyGeneratorType::Other => {
-                let message = "its key generator is none of SIMPLE, COMPLEX and NON_PARTITION";
-                return Err(refuse(message.to_owned()));
+            other => {
+                let message = format!("its key generator is {other}, none of SIMPLE, COMPLEX, NON_PARTITION");
+                return Err(refuse(message));
             }
         };
         let partitions = PartitionPathGenerator::new(

@@ -57,15 +57,17 @@ impl WriterOptions {
                 .filter(|fpp| (1e-12..1.0).contains(fpp))
                 .ok_or_else(|| bad_value("hoodie.index.bloom.fpp", fpp, "a number from 1e-12 to 1"))?;
         }
-        let mut bytes = |key: &str, target: &mut u64| match properties.get(key) {
-            None => Ok(()),
-            Some(text) => {
-                *target = text
-                    .parse()
-                    .ok()
-                    .filter(|&bytes| bytes > 0)
-                    .ok_or_else(|| bad_value(key, text, "a number of bytes"))?;
-                Ok(())
+        let bytes = |key: &str, target: &mut u64| -> Result<()> {
+            match properties.get(key) {
+                None => Ok(()),
+                Some(text) => {
+                    *target = text
+                        .parse()
+                        .ok()
+                        .filter(|&bytes| bytes > 0)
+                        .ok_or_else(|| bad_value(key, text, "a number of bytes"))?;
+                    Ok(())
+                }
             }
         };
         bytes("hoodie.parquet.max.file.size", &mut options.file_bytes_max)?;
