@@ -22,7 +22,10 @@ fn log_blocks(criterion: &mut Criterion) {
     let batch = orders(&schema, 1, ROWS, 0);
     let avro = arrow_to_avro(&schema, "orders_record", "hoodie.orders").unwrap();
     let encode = || {
-        let rows = RecordEncoder::try_new(&schema, &avro).unwrap().bind(&batch).unwrap();
+        let rows = RecordEncoder::try_new(&schema, &avro)
+            .unwrap()
+            .bind(&batch)
+            .unwrap();
         let mut block = DataBlockBuilder::try_new(INSTANT, &avro).unwrap();
         for row in 0..batch.num_rows() {
             block.append(|out| rows.encode(row, out)).unwrap();

@@ -1,6 +1,11 @@
 //! How fast do the server's bytes become Arrow columns: result rows of a snapshot, and row events of the binary log?
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a benchmark")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark"
+)]
 
 mod support;
 
@@ -65,7 +70,11 @@ fn binlog(criterion: &mut Criterion) {
                         });
                     }
                     BinlogEvent::Rows(event) => {
-                        row_decoder.as_ref().unwrap().append(&event, &mut batch).unwrap();
+                        row_decoder
+                            .as_ref()
+                            .unwrap()
+                            .append(&event, &mut batch)
+                            .unwrap();
                     }
                     other => panic!("unexpected {other:?}"),
                 }
@@ -83,7 +92,10 @@ fn result_row(row: &Order) -> Vec<u8> {
     out.extend(row.id.to_le_bytes());
     out.extend(row.customer.to_le_bytes());
     short_text(&mut out, row.status);
-    short_text(&mut out, &format!("{}.{:04}", row.total / 10_000, row.total % 10_000));
+    short_text(
+        &mut out,
+        &format!("{}.{:04}", row.total / 10_000, row.total % 10_000),
+    );
     out.extend(row.quantity.to_le_bytes());
     short_text(&mut out, &row.note);
     out.extend([11, 0xEA, 0x07, 1, 1, 0, 0, 0]);

@@ -29,7 +29,10 @@ fn write_path(criterion: &mut Criterion) {
         );
     });
     group.throughput(Throughput::Elements(u64::from(CHANGED)));
-    let kinds = [("copy_on_write", TableType::CopyOnWrite), ("log_files", TableType::MergeOnRead)];
+    let kinds = [
+        ("copy_on_write", TableType::CopyOnWrite),
+        ("log_files", TableType::MergeOnRead),
+    ];
     for (name, table_type) in kinds {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(

@@ -48,7 +48,12 @@ impl Lake {
         };
         let table = Table::create(storage, env(), spec).await.unwrap();
         let writer = table.writer(env(), WriterOptions::default()).await.unwrap();
-        Self { table, writer, schema, _directory: directory }
+        Self {
+            table,
+            writer,
+            schema,
+            _directory: directory,
+        }
     }
 
     /// Commits so many rows as a snapshot does.
@@ -56,7 +61,10 @@ impl Lake {
         let mut transaction = self.writer.begin(WriteOperation::BulkInsert).await.unwrap();
         let mut insert = transaction.bulk_insert();
         for first in (1..=rows).step_by(BATCH_ROWS as usize) {
-            insert.write(&orders(&self.schema, first, BATCH_ROWS, 0)).await.unwrap();
+            insert
+                .write(&orders(&self.schema, first, BATCH_ROWS, 0))
+                .await
+                .unwrap();
         }
         transaction.add(insert.finish().await.unwrap());
         transaction.commit(BTreeMap::new()).await.unwrap();
@@ -68,7 +76,10 @@ impl Lake {
         for first in (first..first + rows).step_by(BATCH_ROWS as usize) {
             let records = orders(&self.schema, first, BATCH_ROWS, version);
             let kinds = vec![RowKind::UpdateAfter; records.num_rows()];
-            transaction.upsert(WriteBatch { records, kinds }).await.unwrap();
+            transaction
+                .upsert(WriteBatch { records, kinds })
+                .await
+                .unwrap();
         }
         transaction.commit(BTreeMap::new()).await.unwrap();
     }

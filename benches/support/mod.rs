@@ -29,7 +29,9 @@ pub(crate) fn orders_table() -> Arc<SourceTable> {
         ("weight", "double"),
     ];
     let column = |(name, column_type): (&str, &str)| {
-        let charset = column_type.starts_with("varchar").then(|| "utf8mb4".to_owned());
+        let charset = column_type
+            .starts_with("varchar")
+            .then(|| "utf8mb4".to_owned());
         SourceColumn {
             name: name.to_owned(),
             column_type: column_type.to_owned(),
@@ -81,13 +83,23 @@ pub(crate) fn orders(schema: &SchemaRef, first: u32, rows: u32, version: u32) ->
     let created = rows.iter().map(|row| NEW_YEAR + i64::from(row.micros));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id))),
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| i64::from(row.customer)))),
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.status))),
+        Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|row| i64::from(row.customer)),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            rows.iter().map(|row| row.status),
+        )),
         Arc::new(total.with_precision_and_scale(18, 4).unwrap()),
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.quantity))),
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.note))),
+        Arc::new(Int32Array::from_iter_values(
+            rows.iter().map(|row| row.quantity),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            rows.iter().map(|row| &row.note),
+        )),
         Arc::new(TimestampMicrosecondArray::from_iter_values(created).with_timezone("UTC")),
-        Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.weight))),
+        Arc::new(Float64Array::from_iter_values(
+            rows.iter().map(|row| row.weight),
+        )),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
 }
