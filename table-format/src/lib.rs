@@ -21,4 +21,7 @@ pub mod table;
 mod transaction;
 pub mod writer;
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
+
 pub use error::{Error, ErrorKind, Result};

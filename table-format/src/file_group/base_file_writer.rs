@@ -102,11 +102,6 @@ impl BaseFileWriter {
         Ok(Self { encoder: Some(encoder), upload, memory, env, rows: 0, estimated_bytes: 0 })
     }
 
-    /// Rows written so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// About how long the file would be if it were finished now.
     pub(crate) fn estimated_bytes(&self) -> u64 {
         self.estimated_bytes

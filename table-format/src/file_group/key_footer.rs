@@ -8,7 +8,7 @@
 use arrow::array::{Array, StringArray};
 use arrow::compute::{max_string, min_string};
 
-use crate::codec::bloom::BloomFilter;
+use crate::codec::bloom::{BloomFilter, FOOTER_KEY, MAX_RECORD_KEY, MIN_RECORD_KEY, TYPE_CODE_KEY};
 
 /// Bits of the filter while the number of keys is unknown: 1 MiB.
 const BITS_MAX: u32 = 1 << 23;
@@ -34,7 +34,7 @@ impl KeyFooter {
         let bits_per_key = -fpp.ln() / (std::f64::consts::LN_2 * std::f64::consts::LN_2);
         let hashes = (bits_per_key * std::f64::consts::LN_2).ceil().clamp(1.0, 30.0);
         Self {
-            filter: BloomFilter::with_size(BITS_MAX, hashes as u32),
+            filter: BloomFilter::simple_of_size(BITS_MAX, hashes as u32),
             bits_per_key,
             keys: 0,
             is_saturated: false,
@@ -52,7 +52,7 @@ impl KeyFooter {
     pub(crate) fn add(&mut self, keys: &StringArray) {
         if !self.is_saturated {
             for key in keys.iter().flatten() {
-                self.filter.add(key.as_bytes());
+                self.filter.insert(key);
             }
         }
         self.keys += keys.len() as u64;
@@ -84,10 +84,10 @@ impl KeyFooter {
             self.filter.fold(BITS_MAX / bits);
         }
         vec![
-            ("org.apache.hudi.bloomfilter".to_owned(), self.filter.to_base64()),
-            ("hoodie_bloom_filter_type_code".to_owned(), "SIMPLE".to_owned()),
-            ("hoodie_min_record_key".to_owned(), min),
-            ("hoodie_max_record_key".to_owned(), max),
+            (FOOTER_KEY.to_owned(), self.filter.to_base64()),
+            (TYPE_CODE_KEY.to_owned(), self.filter.filter_type().as_str().to_owned()),
+            (MIN_RECORD_KEY.to_owned(), min),
+            (MAX_RECORD_KEY.to_owned(), max),
         ]
     }
 }

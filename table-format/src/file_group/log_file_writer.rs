@@ -28,10 +28,10 @@ impl LogBlocks<'_> {
         rows: &RecordBatch,
         mut emit: impl FnMut(Vec<u8>),
     ) -> Result<()> {
-        let encoder = RecordEncoder::try_new(rows.schema_ref(), self.avro_schema)?;
+        let encoder = RecordEncoder::try_new(rows.schema_ref(), self.avro_schema)?.bind(rows)?;
         let mut block = DataBlockBuilder::try_new(self.instant, self.avro_schema)?;
         for row in 0..rows.num_rows() {
-            block.append(|out| encoder.encode(rows, row, out))?;
+            block.append(|out| encoder.encode(row, out))?;
             if block.len() >= self.block_bytes {
                 let next = DataBlockBuilder::try_new(self.instant, self.avro_schema)?;
                 emit(std::mem::replace(&mut block, next).finish()?);

@@ -75,6 +75,12 @@ impl KeyRangeIndex {
         self.partitions.entry(group.slice.partition_path.clone()).or_default().put(group);
     }
 
+    /// All groups.
+    #[cfg(test)]
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.partitions.values().flat_map(|partition| &partition.groups)
+    }
+
     /// The group of `slice`, if it consists of the very same files.
     pub(crate) fn find(&self, slice: &FileSlice) -> Option<&Group> {
         let groups = &self.partitions.get(&slice.partition_path)?.groups;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::{Array, AsArray, StringArray};
+use arrow::array::{AsArray, StringArray};
 use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::ProjectionMask;
 
-use crate::codec::bloom::BloomFilter;
+use crate::codec::bloom::{BloomFilter, BloomFilterType, FOOTER_KEY, TYPE_CODE_KEY};
 use crate::error::{Error, Result};
 use crate::file_group::{FileSlice, ParquetSource};
 use crate::index::key_range::PartitionRanges;
@@ -111,9 +111,9 @@ fn filter_may_hold(footer: &parquet::file::metadata::ParquetMetaData, keys: &[&s
         let entries = footer.file_metadata().key_value_metadata()?;
         entries.iter().find(|entry| entry.key == name)?.value.as_deref()
     };
-    let Some(text) = value("org.apache.hudi.bloomfilter") else { return true };
+    let Some(text) = value(FOOTER_KEY) else { return true };
+    let kind = value(TYPE_CODE_KEY).map_or(Ok(BloomFilterType::Simple), BloomFilterType::parse);
     // A filter that cannot be read rules nothing out.
-    let is_dynamic = value("hoodie_bloom_filter_type_code") == Some("DYNAMIC_V0");
-    let Ok(filter) = BloomFilter::from_base64(text, is_dynamic) else { return true };
-    keys.iter().any(|key| filter.might_contain(key.as_bytes()))
+    let Ok(filter) = kind.and_then(|kind| BloomFilter::from_base64(text, kind)) else { return true };
+    keys.iter().any(|key| filter.might_contain(key))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use tokio::sync::Mutex;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::BaseFileFormat;
 use crate::index::key_range::KeyRangeIndex;
 use crate::index::load::load_index;
-use crate::schema::adapt::check_evolution;
+use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
 use crate::schema::meta::with_meta_columns;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
@@ -63,7 +64,8 @@ impl TableWriter {
     /// `Invalid` when old rows could not be read in the new columns.
     pub async fn set_schema(&mut self, schema: SchemaRef) -> Result<()> {
         let mut known = self.state.known.lock().await;
-        check_evolution(&known.schema, &schema)?;
+        adapt_batch(&RecordBatch::new_empty(Arc::clone(&known.schema)), &schema)?;
+        check_nullability(&known.schema, &schema)?;
         known.schema = schema;
         Ok(())
     }
@@ -119,6 +121,37 @@ impl TableWriter {
         }
         Ok((table, timeline))
     }
+}
+
+#[cfg(test)]
+impl TableWriter {
+    /// Asserts the index's invariant: each key of each group lies in the range of its group.
+    pub(crate) async fn check_ranges(&self, storage: &crate::storage::Storage) {
+        let known = self.state.known.lock().await;
+        assert!(known.is_index_current);
+        let table = WritableTable::load(storage).await.unwrap();
+        let timeline = ActiveTimeline::load(storage, &table.config).await.unwrap();
+        let key_field = table.keys.fields()[0].as_str();
+        let nothing = KeyRangeIndex::default();
+        let rebuilt = load_index(storage, &table.config, key_field, &known.schema, &timeline, &nothing);
+        let rebuilt = rebuilt.await.unwrap();
+        assert_eq!(rebuilt.groups().count(), known.index.groups().count());
+        for group in rebuilt.groups() {
+            let kept = known.index.find(&group.slice).expect("the index has the newest files");
+            assert_eq!(kept.range, group.range, "{}", group.slice.file_id);
+        }
+    }
+}
+
+/// Old rows may hold nulls where the old columns allowed them.
+fn check_nullability(old: &SchemaRef, new: &SchemaRef) -> Result<()> {
+    for field in new.fields().iter().filter(|field| !field.is_nullable()) {
+        if old.field_with_name(field.name()).is_ok_and(arrow::datatypes::Field::is_nullable) {
+            let message = format!("column `{}` may hold nulls and cannot become NOT NULL", field.name());
+            return Err(Error::invalid(message));
+        }
+    }
+    Ok(())
 }
 
 fn write_context(

@@ -22,3 +22,6 @@ pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;
 pub use crate::transaction::{TableWriter, Transaction};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{take, take_record_batch};
 use arrow::array::AsArray;
 use futures::{StreamExt, TryStreamExt, stream};

@@ -3,6 +3,7 @@
 pub mod binlog;
 pub mod chunk;
 pub mod connection;
+pub mod ddl;
 pub mod discovery;
 pub mod dump;
 mod handshake;

@@ -1,0 +1,6 @@
+//! Whole writes against a naive model: what is read back is what was written, whatever the table looks like.
+
+mod crash;
+mod model;
+mod random;
+mod scenario;

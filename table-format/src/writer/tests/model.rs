@@ -1,0 +1,195 @@
+//! The model: a map of rows, changed by the same batches as the table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use crate::config::TableType;
+use crate::env::{Env, MemoryBudget};
+use crate::record::{RowKind, WriteBatch};
+use crate::storage::Storage;
+use crate::table::{Table, TableSpec};
+use crate::testing::{Row, read_table};
+use crate::writer::{TableWriter, WriterOptions};
+
+/// What a table looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) table_type: TableType,
+    pub(super) is_partitioned: bool,
+    pub(super) key: Key,
+}
+
+/// The record key of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Int,
+    Text,
+    /// A field with few values, and an integer: ranges of the first overlap.
+    Composite,
+}
+
+impl Shape {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let types = [TableType::CopyOnWrite, TableType::MergeOnRead];
+        types.into_iter().flat_map(|table_type| {
+            [false, true].into_iter().flat_map(move |is_partitioned| {
+                [Key::Int, Key::Text, Key::Composite]
+                    .into_iter()
+                    .map(move |key| Self { table_type, is_partitioned, key })
+            })
+        })
+    }
+
+    fn key_fields(self) -> Vec<String> {
+        match self.key {
+            Key::Int => vec!["id".to_owned()],
+            Key::Text => vec!["code".to_owned()],
+            Key::Composite => vec!["kind".to_owned(), "id".to_owned()],
+        }
+    }
+
+    /// The record key as the table writes it.
+    fn record_key(self, change: &Change) -> String {
+        match self.key {
+            Key::Int => change.id.to_string(),
+            Key::Text => code(change.id),
+            Key::Composite => format!("kind:{},id:{}", kind(change.id), change.id),
+        }
+    }
+
+    fn partition_path(self, change: &Change) -> String {
+        if self.is_partitioned { format!("region={}", change.region) } else { String::new() }
+    }
+}
+
+/// One change: a new version of a row, or its end.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    pub(super) id: i64,
+    pub(super) region: &'static str,
+    /// `None` deletes.
+    pub(super) price: Option<i64>,
+}
+
+/// A string whose order is not that of the numbers.
+fn code(id: i64) -> String {
+    format!("c{}-{id}", (id * 7_919).rem_euclid(97))
+}
+
+fn kind(id: i64) -> &'static str {
+    ["a", "b", "c"][usize::try_from(id.rem_euclid(3)).unwrap()]
+}
+
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("code", DataType::Utf8, true),
+        Field::new("kind", DataType::Utf8, true),
+        Field::new("region", DataType::Utf8, true),
+        Field::new("price", DataType::Decimal128(10, 2), true),
+        Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+    ]))
+}
+
+/// The rows of `changes`; rows to delete hold only their keys and partition.
+pub(super) fn batch(changes: &[Change]) -> WriteBatch {
+    let text = |of: &dyn Fn(&Change) -> String| -> ArrayRef {
+        Arc::new(changes.iter().map(|change| Some(of(change))).collect::<StringArray>())
+    };
+    let price = changes.iter().map(|change| change.price.map(i128::from)).collect::<Decimal128Array>();
+    let at = changes.iter().map(|change| change.price).collect::<TimestampMicrosecondArray>();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.id))),
+        text(&|change| code(change.id)),
+        text(&|change| kind(change.id).to_owned()),
+        text(&|change| change.region.to_owned()),
+        Arc::new(price.with_precision_and_scale(10, 2).unwrap()),
+        Arc::new(at.with_timezone("UTC")),
+    ];
+    let kinds = changes
+        .iter()
+        .map(|change| if change.price.is_some() { RowKind::UpdateAfter } else { RowKind::Delete })
+        .collect();
+    WriteBatch { records: RecordBatch::try_new(schema(), columns).unwrap(), kinds }
+}
+
+/// What the table is to hold, by partition path and record key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    rows: BTreeMap<(String, String), Change>,
+}
+
+impl Model {
+    pub(super) fn apply(&mut self, shape: Shape, changes: &[Change]) {
+        for change in changes {
+            let key = (shape.partition_path(change), shape.record_key(change));
+            match change.price {
+                Some(_) => drop(self.rows.insert(key, change.clone())),
+                None => drop(self.rows.remove(&key)),
+            }
+        }
+    }
+
+    /// The rows as [`read_table`] gives them.
+    pub(super) fn expected(&self) -> BTreeMap<(String, String), Row> {
+        let mut expected = BTreeMap::new();
+        for (key, change) in &self.rows {
+            let records = batch(std::slice::from_ref(change)).records;
+            let schema = records.schema();
+            let cells = schema.fields().iter().zip(records.columns());
+            let row = cells.map(|(field, column)| {
+                (field.name().clone(), arrow::util::display::array_value_to_string(column, 0).unwrap())
+            });
+            expected.insert(key.clone(), row.collect());
+        }
+        expected
+    }
+
+    pub(super) async fn check(&self, storage: &Storage) {
+        let found = read_table(storage).await.unwrap();
+        let expected = self.expected();
+        for (key, row) in &expected {
+            assert_eq!(found.get(key), Some(row), "{key:?}");
+        }
+        for key in found.keys() {
+            assert!(expected.contains_key(key), "{key:?} should not be there");
+        }
+    }
+}
+
+pub(super) fn env() -> Env {
+    Env::system(MemoryBudget::new(64 << 20))
+}
+
+pub(super) async fn create(storage: &Storage, shape: Shape) -> Table {
+    let spec = TableSpec {
+        name: "trips".to_owned(),
+        database: "shop".to_owned(),
+        table_type: shape.table_type,
+        schema: schema(),
+        record_key: shape.key_fields(),
+        partition_by: if shape.is_partitioned { vec!["region".to_owned()] } else { Vec::new() },
+        ordering: Vec::new(),
+        merge_mode: None,
+        properties: BTreeMap::new(),
+    };
+    Table::create(storage.clone(), env(), spec).await.unwrap()
+}
+
+/// A writer whose groups are full at a few thousand bytes, so that there are many.
+pub(super) async fn small_writer(table: &Table) -> TableWriter {
+    let properties = [
+        ("hoodie.parquet.max.file.size", "6000"),
+        ("hoodie.parquet.small.file.limit", "5200"),
+    ];
+    let properties =
+        properties.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    table.writer(env(), WriterOptions::from_properties(&properties).unwrap()).await.unwrap()
+}
+
+pub(super) fn local(dir: &tempfile::TempDir) -> Storage {
+    Storage::open(dir.path().join("t").to_str().unwrap()).unwrap()
+}
