@@ -39,7 +39,7 @@ impl LakeTable {
         let name = config.sink_table(&source.database, &source.name);
         let location = format!("{}/{}", config.sink.path.trim_end_matches('/'), name.replacen('.', "/", 1));
         let storage = Storage::open(&location)?;
-        let table = match Table::open(storage.clone()).await {
+        let table = match Table::open_storage(storage.clone()).await {
             Ok(table) => table,
             Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
                 let spec = table_spec(config, source, &name)?;
@@ -133,7 +133,7 @@ fn table_spec(config: &PipelineConfig, source: &SourceTable, name: &str) -> Resu
     let (database, table) = name.split_once('.').unwrap_or(("", name));
     let transform = config.transform(&source.database, &source.name);
     let schema = source.arrow_schema()?;
-    let mut record_key = source.primary_key_names();
+    let mut record_key: Vec<_> = source.primary_key_names().into_iter().map(str::to_owned).collect();
     let mut partition_by = Vec::new();
     if let Some(transform) = transform {
         if !transform.primary_keys.is_empty() {

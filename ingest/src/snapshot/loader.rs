@@ -65,7 +65,10 @@ impl SnapshotLoader {
         loop {
             load.lake.begin(WriteOperation::BulkInsert).await?;
             match self.fill(&load, &assigner).await {
-                Ok(read) => rows += read,
+                Ok((read, stats)) => {
+                    rows += read;
+                    load.lake.add(stats)?;
+                }
                 Err(error) => {
                     load.lake.abort().await?;
                     return Err(error);
@@ -101,8 +104,12 @@ impl SnapshotLoader {
         Ok(Arc::new(Mutex::new(assigner)))
     }
 
-    /// Reads until everything has been handed out or a commit is due; returns the rows read.
-    async fn fill(&self, load: &TableLoad<'_>, assigner: &Arc<Mutex<SplitAssigner>>) -> Result<u64> {
+    /// Reads until everything has been handed out or a commit is due; returns the rows read and the files written.
+    async fn fill(
+        &self,
+        load: &TableLoad<'_>,
+        assigner: &Arc<Mutex<SplitAssigner>>,
+    ) -> Result<(u64, Stats)> {
         let due = Instant::now() + self.commit_interval * COMMITS_PER_INTERVAL;
         let mut readers = JoinSet::new();
         for _ in 0..self.plan.snapshot_workers {
@@ -119,16 +126,16 @@ impl SnapshotLoader {
             };
             readers.spawn(reader.read(load.lake.bulk_inserts()?));
         }
-        let mut rows = 0;
+        let (mut rows, mut files) = (0, Stats::new());
         while let Some(reader) = readers.join_next().await {
             let reader = reader.map_err(|error| {
                 Error::internal(format!("a snapshot reader of {} died: {error}", load.source))
             })?;
             let (read, stats) = reader.map_err(|error| error.context(load.source.to_string()))?;
             rows += read;
-            load.lake.add(stats)?;
+            files.extend(stats);
         }
-        Ok(rows)
+        Ok((rows, files))
     }
 }
 

@@ -3,11 +3,13 @@
 pub mod binlog;
 pub mod chunk;
 pub mod connection;
+pub mod ddl;
 pub mod discovery;
 pub mod dump;
 mod handshake;
 mod options;
 mod packet;
+pub mod preflight;
 pub mod result_set;
 pub mod safe_position;
 pub mod server;
