@@ -79,10 +79,12 @@ async fn a_lost_position_says_what_to_do() {
         (BinlogPosition { server: "moved".to_owned(), gtid: Some("0-1-99999".to_owned()), ..newest.clone() }, "snapshot"),
     ] {
         let mut stream = BinlogStream::open(&server.lake(), 7003, &position).await.unwrap();
+        let limit = Duration::from_secs(20);
         let error = loop {
-            match stream.next_event().await {
-                Ok(_) => {}
-                Err(error) => break error,
+            match tokio::time::timeout(limit, stream.next_event()).await {
+                Ok(Ok(event)) => assert_ne!(event[4], GTID, "{position}"),
+                Ok(Err(error)) => break error,
+                Err(_) => panic!("{position} is taken for a place in the log"),
             }
         };
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");

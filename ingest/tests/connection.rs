@@ -52,7 +52,7 @@ async fn statements_and_row_streams_stay_in_step() {
     assert!(error.to_string().contains("statement `SELECT * FROM nowhere.nothing`"), "{error}");
     assert_eq!(error.kind(), ErrorKind::NotFound);
 
-    let mut rows = connection.select("SELECT seq, 'x' FROM seq_1_to_100000").await.unwrap();
+    let mut rows = connection.select("SELECT seq, 'x' FROM mysql.seq_1_to_100000").await.unwrap();
     assert_eq!(rows.columns()[0].name, "seq");
     assert!(rows.columns()[0].unsigned);
     let first = rows.next_row().await.unwrap().unwrap();
@@ -62,7 +62,7 @@ async fn statements_and_row_streams_stay_in_step() {
     let value = connection.query_value("SELECT 'own'").await.unwrap();
     assert_eq!(value.as_deref(), Some("own"));
 
-    let mut rows = connection.select("SELECT seq FROM seq_1_to_100000").await.unwrap();
+    let mut rows = connection.select("SELECT seq FROM mysql.seq_1_to_100000").await.unwrap();
     let mut count = 0;
     while rows.next_row().await.unwrap().is_some() {
         count += 1;

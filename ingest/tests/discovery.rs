@@ -46,6 +46,7 @@ async fn describes_columns_of_all_kinds_in_order() {
     server
         .run(&[
             "CREATE DATABASE disco2",
+            "USE disco2",
             "CREATE TABLE disco2.kinds (
                 id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
                 name VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_german1_ci,

@@ -4,4 +4,6 @@ mod binlog_dump;
 mod chunks;
 mod connection;
 mod discovery;
+mod preflight;
+mod row_images;
 mod support;

@@ -1,6 +1,5 @@
 //! The subcommands, a file each, and how each kind of failure ends the process.
 
-pub(crate) mod check;
 pub(crate) mod run;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -95,10 +96,16 @@ impl MariaDb {
 
     async fn wait_until_ready(&self) {
         let end = Instant::now() + START_MAX;
-        while let Err(error) = Connection::connect(&self.lake()).await {
-            assert!(Instant::now() < end, "{error}\n{}", self.log());
+        let mut connection = loop {
+            match Connection::connect(&self.lake()).await {
+                Ok(connection) => break connection,
+                Err(error) => assert!(Instant::now() < end, "{error}\n{}", self.log()),
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        };
+        let data = connection.query_value("SELECT @@datadir").await.unwrap().unwrap();
+        let ours = self.directory.path().join("data");
+        assert_eq!(Path::new(&data), ours, "another server has taken port {}", self.port);
     }
 
     /// What the server wrote to its error log.
@@ -150,6 +157,11 @@ fn program(name: &str) -> PathBuf {
     if sbin.exists() { sbin } else { PathBuf::from(name) }
 }
 
+/// A port below those that systems hand out for outgoing connections, so that nobody takes it before the server does.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 12_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 16;
+    let candidates = (0..1_000).map(|_| base + NEXT.fetch_add(1, Ordering::Relaxed) % 4_000);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    candidates.into_iter().find(is_free).expect("one of a thousand ports is free")
 }

@@ -9,6 +9,7 @@ pub mod dump;
 mod handshake;
 mod options;
 mod packet;
+pub mod preflight;
 pub mod result_set;
 pub mod safe_position;
 pub mod server;
