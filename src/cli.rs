@@ -20,12 +20,15 @@ pub(crate) struct Cli {
 enum Command {
     /// Copy tables into the lake, then follow the binary log
     Run(commands::run::RunArgs),
+    /// Check configuration, source and lake before a run
+    Check(commands::check::CheckArgs),
 }
 
 impl Cli {
     pub(crate) async fn run(self, area: &MultiProgress) -> Result<(), Failure> {
         match self.command {
             Command::Run(args) => commands::run::run(args, area).await,
+            Command::Check(args) => commands::check::check(args).await,
         }
     }
 }

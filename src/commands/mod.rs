@@ -1,5 +1,6 @@
 //! The subcommands, a file each, and how each kind of failure ends the process.
 
+pub(crate) mod check;
 pub(crate) mod run;
 
 use std::fmt;
