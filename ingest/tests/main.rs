@@ -4,5 +4,6 @@ mod binlog_dump;
 mod chunks;
 mod connection;
 mod discovery;
+mod mysql_server;
 mod preflight;
 mod support;
