@@ -6,4 +6,5 @@ mod connection;
 mod discovery;
 mod mysql_server;
 mod preflight;
+mod row_images;
 mod support;

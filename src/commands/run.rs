@@ -5,7 +5,7 @@ use ingest::pipeline::{Pipeline, RunMode};
 use table_format::env::{Env, MemoryBudget};
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, check};
 use crate::config;
 use crate::display::Display;
 
@@ -27,6 +27,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) async fn run(args: RunArgs, area: &MultiProgress) -> Result<(), Failure> {
     let config = config::load(&args.pipeline).map_err(Failure::configuration)?;
+    check::before_run(&config).await?;
     let env = Env::system(MemoryBudget::new(config.memory_bytes));
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;

@@ -79,6 +79,16 @@ impl<'a> Shop<'a> {
         Self { database, orders }
     }
 
+    /// Adds `shop.events`, a table that takes longer to load than the others. MariaDB only.
+    pub(crate) fn add_events(&self, rows: u64) {
+        self.database.sql(&format!(
+            "USE shop; CREATE TABLE events (id BIGINT PRIMARY KEY, kind VARCHAR(10) NOT NULL, amount DECIMAL(12,2),
+               happened DATETIME(3), text VARCHAR(100));
+             INSERT INTO events SELECT seq, ELT(1 + seq % 3, 'view', 'click', 'buy'), seq / 7,
+               '2026-01-01' + INTERVAL seq SECOND, MD5(seq) FROM seq_1_to_{rows};"
+        ));
+    }
+
     /// Whether some client reads the server's binary log.
     pub(crate) fn is_followed(&self) -> bool {
         self.database

@@ -101,6 +101,7 @@ impl BloomFilter {
         let filter = Self::with_capacity(keys, false_positives)?;
         Ok(Self {
             filter_type: BloomFilterType::Simple,
+            row_keys: 0,
             ..filter
         })
     }
@@ -145,7 +146,7 @@ impl BloomFilter {
     /// A dynamic filter whose rows are full gets another; it never grows as Hudi's does by going over old rows again,
     /// since it has no bound to its rows.
     pub fn insert(&mut self, key: &str) {
-        if self.filter_type == BloomFilterType::DynamicV0 && self.last_row_keys == self.row_keys {
+        if self.filter_type == BloomFilterType::DynamicV0 && self.last_row_keys >= self.row_keys {
             if let Some(last) = self.rows.last() {
                 let row = Row {
                     bytes: vec![0; last.bytes.len()],
@@ -157,7 +158,9 @@ impl BloomFilter {
         }
         if let Some(row) = self.rows.last_mut() {
             row.insert(key.as_bytes());
-            self.last_row_keys = self.last_row_keys.saturating_add(1);
+        }
+        if self.filter_type == BloomFilterType::DynamicV0 {
+            self.last_row_keys += 1;
         }
     }
 
@@ -178,7 +181,9 @@ impl BloomFilter {
             first.put_prefix(&mut out);
             out.extend_from_slice(&self.row_keys.to_be_bytes());
             out.extend_from_slice(&self.last_row_keys.to_be_bytes());
-            out.extend_from_slice(&(self.rows.len() as u32).to_be_bytes());
+            // A row takes at least a byte, and a footer is far below 2^32 of them.
+            let rows = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&rows.to_be_bytes());
         }
         for row in &self.rows {
             row.put_prefix(&mut out);
@@ -296,6 +301,11 @@ impl Row {
 /// Java: org.apache.hudi.common.util.hash.MurmurHash#hash.
 fn murmur2(data: &[u8], seed: i32) -> i32 {
     const M: i32 = 0x5bd1_e995;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "java counts in 32 bits; no record key comes near 2 GiB"
+    )]
     let mut hash = seed ^ data.len() as i32;
     let (chunks, tail) = data.as_chunks::<4>();
     for chunk in chunks {
@@ -402,6 +412,7 @@ mod tests {
         let mut ours = BloomFilter::simple(50, 0.01).unwrap();
         keys.iter().for_each(|key| ours.insert(key));
         assert_eq!(ours.to_base64(), theirs);
+        assert_eq!(ours, filter);
     }
 
     #[test]

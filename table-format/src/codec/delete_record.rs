@@ -52,7 +52,7 @@ pub enum OrderingValue {
     /// `TimestampMicrosWrapper`.
     TimestampMicros(i64),
     /// `ArrayWrapper`: one value per ordering field.
-    Array(Vec<OrderingValue>),
+    Array(Vec<Self>),
     /// `LocalDateWrapper`: days since the epoch; only inside an array.
     LocalDate(i32),
 }

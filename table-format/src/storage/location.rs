@@ -64,5 +64,7 @@ fn locate_path(path: &std::path::Path) -> Result<Located> {
     let root = Path::from_absolute_path(&absolute)
         .map_err(|error| Error::invalid(format!("`{shown}`: {error}")).with_source(error))?;
     let name = absolute.to_str().ok_or_else(|| Error::invalid(format!("`{shown}` is not UTF-8")))?;
-    Ok(Located { store: Arc::new(LocalFileSystem::new()), root, name: name.to_owned(), is_local: true })
+    // Directories that have become empty (of markers, of partitions) go, as on an object store.
+    let store = LocalFileSystem::new().with_automatic_cleanup(true);
+    Ok(Located { store: Arc::new(store), root, name: name.to_owned(), is_local: true })
 }

@@ -4,4 +4,4 @@ mod faulty_store;
 mod read_back;
 
 pub use faulty_store::{Fault, FaultyStore};
-pub use read_back::{Row, read_table};
+pub use read_back::{Row, cell, read_table};

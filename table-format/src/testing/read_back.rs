@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 
@@ -97,6 +99,17 @@ fn rows_of(batch: &RecordBatch, slice: &FileSlice, file_name: &str) -> Result<Ve
         .collect()
 }
 
-fn cell(column: &ArrayRef, row: usize) -> Result<String> {
-    if column.is_null(row) { Ok("null".to_owned()) } else { Ok(array_value_to_string(column, row)?) }
+/// A value as text; timestamps without their zone, whose names this build cannot look up.
+///
+/// # Errors
+/// `Internal` for a type that has no text.
+pub fn cell(column: &ArrayRef, row: usize) -> Result<String> {
+    if column.is_null(row) {
+        return Ok("null".to_owned());
+    }
+    if let DataType::Timestamp(unit, Some(_)) = column.data_type() {
+        let plain = cast(column, &DataType::Timestamp(*unit, None))?;
+        return Ok(array_value_to_string(&plain, row)?);
+    }
+    Ok(array_value_to_string(column, row)?)
 }

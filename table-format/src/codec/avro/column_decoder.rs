@@ -50,9 +50,10 @@ enum Values {
     Fixed(FixedSizeBinaryBuilder, usize),
     Decimal {
         builder: Decimal128Builder,
+        limit: u128,
         fixed_size: Option<usize>,
     },
-    Record(RecordDecoder),
+    Record(StructDecoder),
     Array(ItemsDecoder),
     Map(EntriesDecoder),
 }
@@ -109,11 +110,16 @@ impl Values {
                 let width = i32::try_from(*size).unwrap_or(i32::MAX);
                 Self::Fixed(FixedSizeBinaryBuilder::new(width), *size)
             }
-            AvroType::Decimal { fixed_size, .. } => Self::Decimal {
+            AvroType::Decimal {
+                precision,
+                fixed_size,
+                ..
+            } => Self::Decimal {
                 builder: Decimal128Builder::new().with_data_type(arrow_type(data_type)),
+                limit: 10_u128.pow(u32::from(*precision)),
                 fixed_size: *fixed_size,
             },
-            AvroType::Record(record) => Self::Record(RecordDecoder {
+            AvroType::Record(record) => Self::Record(StructDecoder {
                 fields: arrow_fields(record),
                 columns: record
                     .fields
@@ -175,6 +181,7 @@ impl Values {
             }
             Self::Decimal {
                 builder,
+                limit,
                 fixed_size,
             } => {
                 let offset = cursor.offset();
@@ -185,9 +192,11 @@ impl Values {
                 let wide = DecodeError::OutOfRange {
                     offset,
                     value: (bytes.len() as u64).cast_signed(),
-                    expected: "the length of a decimal of 38 digits",
+                    expected: "the length of a decimal within its precision",
                 };
-                builder.append_value(decimal_from_bytes(bytes).ok_or(wide)?);
+                let value = decimal_from_bytes(bytes);
+                let value = value.filter(|value| value.unsigned_abs() < *limit);
+                builder.append_value(value.ok_or(wide)?);
             }
             Self::Record(record) => {
                 record
@@ -280,13 +289,13 @@ fn check_room(held: usize, more: usize, cursor: &Cursor<'_>) -> Result<()> {
 }
 
 #[derive(Debug)]
-struct RecordDecoder {
+struct StructDecoder {
     fields: arrow::datatypes::Fields,
     columns: Vec<ColumnDecoder>,
     validity: NullBufferBuilder,
 }
 
-impl RecordDecoder {
+impl StructDecoder {
     fn finish(&mut self) -> std::result::Result<ArrayRef, ArrowError> {
         let rows = self.validity.len();
         let columns = self.columns.iter_mut().map(ColumnDecoder::finish);

@@ -215,10 +215,13 @@ fn put_list(
     out: &mut Vec<u8>,
     mut item: impl FnMut(usize, &mut Vec<u8>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
-    let (start, end) = match offsets.get(row..row + 2) {
-        Some(&[start, end]) => (start as usize, end as usize),
-        _ => (0, 0),
+    // Offsets of an Arrow list start at 0 and never fall; `row` is within the array.
+    let at = |index: usize| {
+        offsets
+            .get(index)
+            .map_or(0, |offset| offset.unsigned_abs() as usize)
     };
+    let (start, end) = (at(row), at(row + 1));
     if end > start {
         put_length(end - start, out);
         (start..end).try_for_each(|index| item(index, out))?;

@@ -238,11 +238,15 @@ impl<'a> Cursor<'a> {
 /// Appends a number in Avro's variable-length form.
 pub(crate) fn put_long(value: i64, out: &mut Vec<u8>) {
     let mut raw = (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned();
-    while raw >= 0x80 {
-        out.push((raw & 0x7f) as u8 | 0x80);
+    loop {
+        let [low, ..] = raw.to_le_bytes();
         raw >>= 7;
+        if raw == 0 {
+            out.push(low & 0x7f);
+            break;
+        }
+        out.push(low | 0x80);
     }
-    out.push(raw as u8);
 }
 
 /// Appends bytes with their length in front.

@@ -10,6 +10,7 @@ pub(crate) mod decimal;
 mod decoder;
 mod encoder;
 mod schema;
+mod schema_parser;
 
 pub use arrow_type::arrow_schema;
 pub use cursor::DecodeError;

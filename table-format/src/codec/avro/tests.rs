@@ -44,106 +44,66 @@ fn seeds() -> impl Strategy<Value = Vec<Seed>> {
     vec(seed, 0..24)
 }
 
-fn flat_columns(seeds: &[Seed]) -> Vec<(&'static str, ArrayRef)> {
-    let longs = || seeds.iter().map(|seed| seed.0);
-    let ints = || longs().map(|long| long.map(|long| long as i32));
-    let decimals =
-        |limit: i128| longs().map(move |long| long.map(|long| i128::from(long) * 3 % limit));
-    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size(
-        longs().map(|long| long.map(|long| long.to_le_bytes()[..5].to_vec())),
-        5,
-    );
-    let decimal = |limit, precision, scale| {
-        let array: Decimal128Array = decimals(limit).collect();
+fn longs(seeds: &[Seed]) -> impl Iterator<Item = Option<i64>> {
+    seeds.iter().map(|seed| seed.0)
+}
+
+fn ints(seeds: &[Seed]) -> impl Iterator<Item = Option<i32>> {
+    longs(seeds).map(|long| long.map(|long| long as i32))
+}
+
+fn plain_columns(seeds: &[Seed]) -> Vec<(&'static str, ArrayRef)> {
+    let booleans: BooleanArray = seeds.iter().map(|seed| seed.4).collect();
+    let floats: Float32Array = seeds.iter().map(|seed| Some(seed.5 as f32)).collect();
+    let doubles: Float64Array = seeds.iter().map(|seed| Some(seed.5)).collect();
+    let strings: StringArray = seeds.iter().map(|seed| seed.1.as_deref()).collect();
+    let bytes: BinaryArray = seeds.iter().map(|seed| seed.2.as_deref()).collect();
+    let five = longs(seeds).map(|long| long.map(|long| long.to_le_bytes()[..5].to_vec()));
+    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size(five, 5).unwrap();
+    vec![
+        ("boolean", Arc::new(booleans)),
+        ("int", Arc::new(ints(seeds).collect::<Int32Array>())),
+        ("long", Arc::new(longs(seeds).collect::<Int64Array>())),
+        ("float", Arc::new(floats)),
+        ("double", Arc::new(doubles)),
+        ("string", Arc::new(strings)),
+        ("bytes", Arc::new(bytes)),
+        ("fixed", Arc::new(fixed)),
+    ]
+}
+
+fn logical_columns(seeds: &[Seed]) -> Vec<(&'static str, ArrayRef)> {
+    let millis: TimestampMillisecondArray = longs(seeds).collect();
+    let micros: TimestampMicrosecondArray = longs(seeds).collect();
+    let times: Time64MicrosecondArray = longs(seeds).collect();
+    let decimal = |factor: i128, precision, scale| {
+        let limit = 10_i128.pow(u32::from(precision));
+        let unscaled = longs(seeds).map(|long| long.map(|long| i128::from(long) * factor % limit));
+        let array = unscaled.collect::<Decimal128Array>();
         Arc::new(array.with_precision_and_scale(precision, scale).unwrap()) as ArrayRef
     };
-    let wide: Decimal128Array = longs()
-        .map(|long| long.map(|long| i128::from(long) * 1_000_000_007 * 1_000_000_009))
-        .collect();
     vec![
-        (
-            "boolean",
-            Arc::new(seeds.iter().map(|seed| seed.4).collect::<BooleanArray>()),
-        ),
-        ("int", Arc::new(ints().collect::<Int32Array>())),
-        ("long", Arc::new(longs().collect::<Int64Array>())),
-        (
-            "float",
-            Arc::new(
-                seeds
-                    .iter()
-                    .map(|seed| Some(seed.5 as f32))
-                    .collect::<Float32Array>(),
-            ),
-        ),
-        (
-            "double",
-            Arc::new(
-                seeds
-                    .iter()
-                    .map(|seed| Some(seed.5))
-                    .collect::<Float64Array>(),
-            ),
-        ),
-        (
-            "string",
-            Arc::new(
-                seeds
-                    .iter()
-                    .map(|seed| seed.1.as_deref())
-                    .collect::<StringArray>(),
-            ),
-        ),
-        (
-            "bytes",
-            Arc::new(
-                seeds
-                    .iter()
-                    .map(|seed| seed.2.as_deref())
-                    .collect::<BinaryArray>(),
-            ),
-        ),
-        ("date", Arc::new(ints().collect::<Date32Array>())),
+        ("date", Arc::new(ints(seeds).collect::<Date32Array>())),
         (
             "time_millis",
-            Arc::new(ints().collect::<Time32MillisecondArray>()),
+            Arc::new(ints(seeds).collect::<Time32MillisecondArray>()),
         ),
-        (
-            "time_micros",
-            Arc::new(longs().collect::<Time64MicrosecondArray>()),
-        ),
-        (
-            "millis",
-            Arc::new(
-                longs()
-                    .collect::<TimestampMillisecondArray>()
-                    .with_timezone("UTC"),
-            ),
-        ),
-        (
-            "micros",
-            Arc::new(
-                longs()
-                    .collect::<TimestampMicrosecondArray>()
-                    .with_timezone("UTC"),
-            ),
-        ),
-        (
-            "local_millis",
-            Arc::new(longs().collect::<TimestampMillisecondArray>()),
-        ),
-        (
-            "local_micros",
-            Arc::new(longs().collect::<TimestampMicrosecondArray>()),
-        ),
-        ("fixed", Arc::new(fixed.unwrap())),
-        ("decimal_9", decimal(10_i128.pow(9), 9, 2)),
-        ("decimal_18", decimal(10_i128.pow(18), 18, 6)),
-        (
-            "decimal_38",
-            Arc::new(wide.with_precision_and_scale(38, 10).unwrap()),
-        ),
+        ("time_micros", Arc::new(times)),
+        ("millis", Arc::new(millis.clone().with_timezone("UTC"))),
+        ("micros", Arc::new(micros.clone().with_timezone("UTC"))),
+        ("local_millis", Arc::new(millis)),
+        ("local_micros", Arc::new(micros)),
+        ("decimal_9", decimal(3, 9, 2)),
+        ("decimal_18", decimal(3, 18, 6)),
+        ("decimal_38", decimal(1_000_000_007 * 1_000_000_009, 38, 10)),
     ]
+}
+
+fn all_columns(seeds: &[Seed]) -> RecordBatch {
+    let columns = plain_columns(seeds)
+        .into_iter()
+        .chain(logical_columns(seeds));
+    batch(columns.chain(nested_columns(seeds)).collect())
 }
 
 fn nested_columns(seeds: &[Seed]) -> Vec<(&'static str, ArrayRef)> {
@@ -239,8 +199,7 @@ proptest! {
 
     #[test]
     fn batches_round_trip(seeds in seeds()) {
-        let columns = flat_columns(&seeds).into_iter().chain(nested_columns(&seeds)).collect();
-        let batch = batch(columns);
+        let batch = all_columns(&seeds);
         let json = avro_of(&batch);
         let rows = encode(&batch, &json).unwrap();
         assert_eq!(decode(&rows, &json).unwrap(), batch);
@@ -253,8 +212,7 @@ proptest! {
 
     #[test]
     fn another_implementation_agrees(seeds in seeds()) {
-        let columns = flat_columns(&seeds).into_iter().chain(nested_columns(&seeds)).collect();
-        let batch = batch(columns);
+        let batch = all_columns(&seeds);
         let json = avro_of(&batch);
         let schema = apache_avro::Schema::parse_str(&json).unwrap();
         let reader = apache_avro::reader::datum::GenericDatumReader::builder(&schema).build().unwrap();
@@ -283,8 +241,7 @@ proptest! {
 
     #[test]
     fn foreign_bytes_never_panic(seeds in seeds(), noise in vec(any::<u8>(), 0..64), at in any::<u16>()) {
-        let columns = flat_columns(&seeds).into_iter().chain(nested_columns(&seeds)).collect();
-        let batch = batch(columns);
+        let batch = all_columns(&seeds);
         let json = avro_of(&batch);
         for mut row in encode(&batch, &json).unwrap() {
             let at = usize::from(at) % row.len();

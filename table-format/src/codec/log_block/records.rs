@@ -25,9 +25,8 @@ impl<'a> AvroRecords<'a> {
             )));
         }
         let mut rest = &block.content[..];
-        let (version, left) = match (rest.try_get_u32(), rest.try_get_u32()) {
-            (Ok(version), Ok(count)) => (version, count),
-            _ => return Err(cut_short(block.offset)),
+        let (Ok(version), Ok(left)) = (rest.try_get_u32(), rest.try_get_u32()) else {
+            return Err(cut_short(block.offset));
         };
         // Version 0 had no record count; 1 to 3 have the same layout.
         if !(1..=3).contains(&version) {

@@ -11,7 +11,7 @@ use crate::env::{Env, MemoryBudget};
 use crate::record::{RowKind, WriteBatch};
 use crate::storage::Storage;
 use crate::table::{Table, TableSpec};
-use crate::testing::{Row, read_table};
+use crate::testing::{Row, cell, read_table};
 use crate::writer::{TableWriter, WriterOptions};
 
 /// What a table looks like.
@@ -141,7 +141,7 @@ impl Model {
             let schema = records.schema();
             let cells = schema.fields().iter().zip(records.columns());
             let row = cells.map(|(field, column)| {
-                (field.name().clone(), arrow::util::display::array_value_to_string(column, 0).unwrap())
+                (field.name().clone(), cell(column, 0).unwrap())
             });
             expected.insert(key.clone(), row.collect());
         }
