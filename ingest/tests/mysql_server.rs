@@ -17,7 +17,10 @@ use regex::Regex;
 fn options(user: &str, password: &str) -> MySqlOptions {
     let port = std::env::var("LAKEBED_TEST_MYSQL").expect("LAKEBED_TEST_MYSQL=PORT");
     let options = MySqlOptions::new("127.0.0.1", user, Secret::new(password));
-    MySqlOptions { port: port.parse().unwrap(), ..options }
+    MySqlOptions {
+        port: port.parse().unwrap(),
+        ..options
+    }
 }
 
 async fn run(statements: &[&str]) {
@@ -31,21 +34,46 @@ async fn run(statements: &[&str]) {
 #[ignore = "needs a MySQL server"]
 async fn logs_in_by_every_plugin_in_clear_and_under_tls() {
     let mut root = Connection::connect(&options("root", "")).await.unwrap();
-    let rows = root.query("SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_TYPE = 'AUTHENTICATION'");
-    let plugins: Vec<String> =
-        rows.await.unwrap().iter().map(|row| row.get(0).unwrap().to_owned()).collect();
-    let tls = root.query_value("SELECT @@have_ssl").await.unwrap().as_deref() == Some("YES");
-    let rsa = !root.query("SHOW STATUS LIKE '%rsa_public_key'").await.unwrap().is_empty();
+    let rows = root.query(
+        "SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_TYPE = 'AUTHENTICATION'",
+    );
+    let plugins: Vec<String> = rows
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0).unwrap().to_owned())
+        .collect();
+    let tls = root
+        .query_value("SELECT @@have_ssl")
+        .await
+        .unwrap()
+        .as_deref()
+        == Some("YES");
+    let rsa = !root
+        .query("SHOW STATUS LIKE '%rsa_public_key'")
+        .await
+        .unwrap()
+        .is_empty();
     let mut tried = 0;
-    for plugin in ["mysql_native_password", "caching_sha2_password", "sha256_password"] {
+    for plugin in [
+        "mysql_native_password",
+        "caching_sha2_password",
+        "sha256_password",
+    ] {
         // Without TLS and without a key pair, a server cannot use the SHA-2 plugins at all.
         let usable = tls || rsa || plugin == "mysql_native_password";
         if !usable || !plugins.iter().any(|name| name == plugin) {
             continue;
         }
         for (password, modes) in [
-            ("s3cret ü", [SslMode::Disabled, SslMode::Preferred, SslMode::Disabled]),
-            ("", [SslMode::Preferred, SslMode::Disabled, SslMode::Preferred]),
+            (
+                "s3cret ü",
+                [SslMode::Disabled, SslMode::Preferred, SslMode::Disabled],
+            ),
+            (
+                "",
+                [SslMode::Preferred, SslMode::Disabled, SslMode::Preferred],
+            ),
         ] {
             for mode in modes {
                 let user = format!("u_{plugin}").replace("_password", "");
@@ -56,9 +84,13 @@ async fn logs_in_by_every_plugin_in_clear_and_under_tls() {
                 .await;
                 // The second login takes the short way of a cached password.
                 for _ in 0..2 {
-                    let options = MySqlOptions { ssl_mode: mode, ..options(&user, password) };
+                    let options = MySqlOptions {
+                        ssl_mode: mode,
+                        ..options(&user, password)
+                    };
                     let connected = Connection::connect(&options).await;
-                    let connection = connected.unwrap_or_else(|e| panic!("{plugin} {mode:?} `{password}`: {e}"));
+                    let connection =
+                        connected.unwrap_or_else(|e| panic!("{plugin} {mode:?} `{password}`: {e}"));
                     assert!(!connection.is_encrypted() || mode != SslMode::Disabled);
                     tried += 1;
                 }
@@ -85,20 +117,25 @@ async fn snapshot_and_log_meet_without_a_gap() {
             tokio::spawn(async move {
                 let mut root = Connection::connect(&options("root", "")).await.unwrap();
                 for _ in 0..400 {
-                    root.execute("INSERT INTO meet.t (v) VALUES (1)").await.unwrap();
+                    root.execute("INSERT INTO meet.t (v) VALUES (1)")
+                        .await
+                        .unwrap();
                 }
             })
         })
         .collect();
-    let mut reader = Connection::connect(&options("lake", "lakepw")).await.unwrap();
+    let mut reader = Connection::connect(&options("lake", "lakepw"))
+        .await
+        .unwrap();
     for _ in 0..15 {
         let start = safe_position(&options("lake", "lakepw")).await.unwrap();
         // Every transaction of the log before `start` inserts one row: all of them must be visible now.
-        let visible = reader.query_value("SELECT COUNT(*) FROM meet.t").await.unwrap().unwrap();
-        let sql = format!(
-            "SHOW BINLOG EVENTS IN '{}' LIMIT 1000000",
-            start.file
-        );
+        let visible = reader
+            .query_value("SELECT COUNT(*) FROM meet.t")
+            .await
+            .unwrap()
+            .unwrap();
+        let sql = format!("SHOW BINLOG EVENTS IN '{}' LIMIT 1000000", start.file);
         let mut root = Connection::connect(&options("root", "")).await.unwrap();
         let events = root.query(&sql).await.unwrap();
         let before = |row: &&ingest::source::mysql::result_set::TextRow| {
@@ -114,7 +151,10 @@ async fn snapshot_and_log_meet_without_a_gap() {
             .filter(before)
             .filter(|row| meet_maps.contains(&row.parse_at(1).unwrap()))
             .count();
-        assert!(visible.parse::<usize>().unwrap() >= logged, "{visible} of {logged} rows are visible");
+        assert!(
+            visible.parse::<usize>().unwrap() >= logged,
+            "{visible} of {logged} rows are visible"
+        );
     }
     for writer in writers {
         writer.await.unwrap();
@@ -124,17 +164,30 @@ async fn snapshot_and_log_meet_without_a_gap() {
 #[tokio::test]
 #[ignore = "needs a MySQL server"]
 async fn resumes_by_file_and_by_gtid() {
-    run(&["DROP DATABASE IF EXISTS resume", "CREATE DATABASE resume", "CREATE TABLE resume.t (id INT PRIMARY KEY)"]).await;
-    let mut control = Connection::connect(&options("lake", "lakepw")).await.unwrap();
+    run(&[
+        "DROP DATABASE IF EXISTS resume",
+        "CREATE DATABASE resume",
+        "CREATE TABLE resume.t (id INT PRIMARY KEY)",
+    ])
+    .await;
+    let mut control = Connection::connect(&options("lake", "lakepw"))
+        .await
+        .unwrap();
     let server = ServerInfo::read(&mut control).await.unwrap();
     let start = current_position(&mut control).await.unwrap();
     run(&["INSERT INTO resume.t VALUES (1)"]).await;
     let mut positions = vec![start.clone()];
     if server.has_gtid() {
-        positions.push(BinlogPosition { server: "another".to_owned(), file: "x.9".to_owned(), ..start });
+        positions.push(BinlogPosition {
+            server: "another".to_owned(),
+            file: "x.9".to_owned(),
+            ..start
+        });
     }
     for position in positions {
-        let mut stream = BinlogStream::open(&options("lake", "lakepw"), 7200, &position).await.unwrap();
+        let mut stream = BinlogStream::open(&options("lake", "lakepw"), 7200, &position)
+            .await
+            .unwrap();
         let (mut rows, mut commits) = (0, 0);
         while commits == 0 {
             let event = stream.next_event().await.unwrap();
@@ -169,12 +222,17 @@ async fn tables_are_found_checked_and_cut() {
     ])
     .await;
     let pattern = Regex::new(r"cut\..*").unwrap();
-    let mut connection = Connection::connect_snapshot(&options("lake", "lakepw")).await.unwrap();
+    let mut connection = Connection::connect_snapshot(&options("lake", "lakepw"))
+        .await
+        .unwrap();
     let found = discover(&mut connection, &pattern).await.unwrap();
     assert_eq!(found.len(), 5);
     for found in found {
         let table = Arc::new(found.table);
-        let range = initial_range(&mut connection, &table).await.unwrap().unwrap();
+        let range = initial_range(&mut connection, &table)
+            .await
+            .unwrap()
+            .unwrap();
         let mut splitter = ChunkSplitter::new(Arc::clone(&table), range, 300);
         let (mut rows, mut chunks) = (std::collections::BTreeSet::new(), 0);
         while let Some(chunk) = splitter.next_chunk(&mut connection).await.unwrap() {
@@ -184,9 +242,21 @@ async fn tables_are_found_checked_and_cut() {
             }
             chunks += 1;
         }
-        assert!(rows.len() == 2000 && chunks > 3, "{table}: {} rows in {chunks} chunks", rows.len());
+        assert!(
+            rows.len() == 2000 && chunks > 3,
+            "{table}: {} rows in {chunks} chunks",
+            rows.len()
+        );
     }
-    let request = PreflightRequest { tables: &pattern, server_id: 7300, workers: 2, start: None };
+    let request = PreflightRequest {
+        tables: &pattern,
+        server_id: 7300,
+        workers: 2,
+        start: None,
+    };
     let findings = preflight(&options("lake", "lakepw"), &request).await;
-    assert!(findings.iter().all(|finding| finding.level != Level::Error), "{findings:#?}");
+    assert!(
+        findings.iter().all(|finding| finding.level != Level::Error),
+        "{findings:#?}"
+    );
 }
