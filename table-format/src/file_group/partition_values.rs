@@ -47,7 +47,7 @@ impl PartitionValues {
         Ok(Self(values.collect()))
     }
 
-    /// Adds the columns to a batch that lacks them, in the types of `schema`.
+    /// Sets the columns in a batch, in the types of `schema`; a file may hold them as nulls.
     ///
     /// # Errors
     /// `Corrupt` when a value does not fit the type of its column.
@@ -58,9 +58,15 @@ impl PartitionValues {
             let Ok(field) = schema.field_with_name(name) else {
                 continue;
             };
-            if batch.column_by_name(name).is_none() {
-                columns.push(repeat(value.as_deref(), field, batch.num_rows())?);
-                fields.push(Arc::new(field.clone().with_nullable(true)));
+            let column = repeat(value.as_deref(), field, batch.num_rows())?;
+            let field = Arc::new(field.clone().with_nullable(true));
+            let place = batch.schema_ref().index_of(name).ok();
+            match place.and_then(|place| Some((fields.get_mut(place)?, columns.get_mut(place)?))) {
+                Some((old_field, old_column)) => (*old_field, *old_column) = (field, column),
+                None => {
+                    fields.push(field);
+                    columns.push(column);
+                }
             }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

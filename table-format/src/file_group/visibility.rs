@@ -54,12 +54,10 @@ impl Visibility {
     pub fn new(timeline: &ActiveTimeline, horizon: Horizon) -> Self {
         let mut completed = HashMap::new();
         let mut hidden = HashSet::new();
-        for instant in timeline.instants() {
+        // Other actions write no rows; a savepoint bears the time of its commit, and must not pass for it.
+        for instant in timeline.instants().iter().filter(|instant| instant.action.is_write()) {
             if instant.state == State::Completed && horizon.includes(instant) {
-                // A savepoint bears the time of its commit, and must not pass for it.
-                if instant.action.is_write() {
-                    completed.insert(instant.time.clone(), instant.end_time().clone());
-                }
+                completed.insert(instant.time.clone(), instant.end_time().clone());
             } else {
                 hidden.insert(instant.time.clone());
             }
@@ -70,6 +68,11 @@ impl Visibility {
     /// Whether what this instant wrote is to be seen.
     pub fn is_committed(&self, time: &InstantTime) -> bool {
         self.completed.contains_key(time) || self.is_archived(time)
+    }
+
+    /// Whether an instant is known to be pending or beyond the horizon.
+    pub fn is_hidden(&self, time: &InstantTime) -> bool {
+        self.hidden.contains(time)
     }
 
     /// When an instant completed, if it is to be seen. Of archived ones the begin time stands in: whatever they wrote

@@ -115,15 +115,30 @@ fn blocks_that_count(blocks: Vec<(String, LogBlock)>, context: &ReadContext) -> 
             .header
             .instant_time()
             .ok_or_else(|| Error::corrupt(&path, format!("offset {}: a block without instant", block.offset)))?;
-        let is_committed = match context.config.version() {
-            TableVersion::Six => context.visibility.is_committed(&instant.parse()?),
-            TableVersion::Eight | TableVersion::Nine => true,
+        let time = instant.parse()?;
+        let is_visible = match context.config.version() {
+            TableVersion::Six => context.visibility.is_committed(&time),
+            // Files are chosen by their names already, but one of a table that was upgraded may hold blocks of several
+            // instants.
+            TableVersion::Eight | TableVersion::Nine => !context.visibility.is_hidden(&time),
         };
-        if is_committed && !undone.contains(instant) {
+        if is_visible && !undone.contains(instant) {
             counted.push((path, block));
         }
     }
+    retain_wanted(&mut counted, context);
     Ok(counted)
+}
+
+/// Incremental reads take only the records of the commits that they ask for, as Hudi does: an update that loses against
+/// an older row is shown all the same. Rows that come in parts need what lies under them.
+fn retain_wanted(blocks: &mut Vec<(String, LogBlock)>, context: &ReadContext) {
+    let Some(commits) = &context.commits else {
+        return;
+    };
+    if !blocks.iter().any(|(_, block)| block.header.is_partial()) {
+        blocks.retain(|(_, block)| block.header.instant_time().is_some_and(|time| commits.includes(time)));
+    }
 }
 
 fn add_block(logs: &mut LogRecords, block: &LogBlock) -> Result<()> {

@@ -83,6 +83,11 @@ impl LogRecords {
         }
     }
 
+    /// Whether some records hold only part of their columns.
+    pub(super) fn has_partial(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part.content, Content::Rows { is_partial: true, .. }))
+    }
+
     pub(super) fn ordering(&self) -> Option<&Ordering> {
         self.ordering.as_ref()
     }

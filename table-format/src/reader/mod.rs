@@ -23,7 +23,7 @@ use futures::stream::{BoxStream, StreamExt};
 use crate::config::TableConfig;
 use crate::env::MemoryBudget;
 use crate::error::{Error, Result};
-use crate::file_group::{FileSlice, Visibility};
+use crate::file_group::{BaseFile, FileSlice, Visibility};
 use crate::storage::Storage;
 
 pub(crate) use commit_filter::CommitFilter;
@@ -76,7 +76,11 @@ pub(crate) async fn read_slice(
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let columns = Columns::plan(&context, options.projection.as_deref(), !slice.log_files.is_empty())?;
     let logs = log::read_logs(&context, slice, &columns, &options.memory).await?;
-    let base = match &slice.base_file {
+    let needs_all = context.commits.is_none() || logs.as_ref().is_some_and(LogRecords::has_partial);
+    let is_wanted = |file: &&BaseFile| {
+        needs_all || context.commits.as_ref().is_some_and(|commits| commits.includes(file.instant.as_str()))
+    };
+    let base = match slice.base_file.as_ref().filter(is_wanted) {
         Some(file) => Some(BaseRows::open(&context, slice, file, &columns, options.batch_rows_max).await?),
         None => None,
     };

@@ -22,7 +22,7 @@ const BASE: usize = 0;
 /// The rows that `picks` name, in their order.
 pub(super) fn pick_rows(logs: &LogRecords, base: Option<&RecordBatch>, picks: &[Pick]) -> Result<RecordBatch> {
     let schema = &logs.columns.schema;
-    let has_partial = logs.parts.iter().any(|part| matches!(part.content, Content::Rows { is_partial: true, .. }));
+    let has_partial = logs.has_partial();
     let whole_rows = if has_partial { Vec::new() } else { whole_rows(logs, picks)? };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (position, field) in schema.fields().iter().enumerate() {

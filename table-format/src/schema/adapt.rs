@@ -10,7 +10,7 @@ use arrow::array::{
     new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Fields, Float32Type, Float64Type, SchemaRef, TimeUnit};
 
 use crate::error::{Error, Result};
 
@@ -88,6 +88,12 @@ fn adapt_array(array: &ArrayRef, target: &DataType, path: &str) -> Result<ArrayR
         }
         (DataType::Map(_, _), DataType::Map(entries, sorted)) => {
             adapt_map(array.as_map(), entries, *sorted, path)
+        }
+        // Through text, as Hudi does: 1.1 stays 1.1. Java: HoodieAvroUtils#rewritePrimaryTypeWithDiffSchemaType.
+        (DataType::Float32, DataType::Float64) => {
+            let values = array.as_primitive::<Float32Type>();
+            let widened = values.unary_opt::<_, Float64Type>(|value| value.to_string().parse().ok());
+            Ok(Arc::new(widened))
         }
         _ if is_promotion(found, target) => {
             let strict = CastOptions {

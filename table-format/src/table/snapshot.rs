@@ -4,17 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use futures::stream::BoxStream;
 
 use crate::config::TableVersion;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file_group::view::latest_slices;
 use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility};
 use crate::file_group::ParquetSource;
 use crate::reader::{CommitFilter, ReadContext, ReadOptions, read_slice};
 use crate::schema::avro::avro_to_arrow;
-use crate::schema::meta::with_meta_columns;
+use crate::schema::meta::{with_meta_columns, without_meta_columns};
 use crate::table::Table;
 use crate::timeline::metadata::CommitMetadata;
 use crate::timeline::{ActiveTimeline, InstantTime};
@@ -28,7 +28,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Schema of the rows, the five meta columns first.
+    /// Schema of the rows; the five meta columns come first, where the table has them.
     pub fn schema(&self) -> &SchemaRef {
         &self.context.schema
     }
@@ -91,6 +91,10 @@ impl Table {
         since: Option<&InstantTime>,
         until: Option<&InstantTime>,
     ) -> Result<Snapshot> {
+        if !self.config().populates_meta_fields() {
+            let message = format!("table `{}` keeps no commit times with its rows: read a snapshot", self.config().name());
+            return Err(Error::unsupported(message));
+        }
         let timeline = self.timeline().await?;
         let horizon = until.map_or(Horizon::Latest, |time| match self.config().version() {
             TableVersion::Six => Horizon::BegunBy(time.clone()),
@@ -125,10 +129,15 @@ impl Table {
             Some(schema) => schema,
             None => self.schema_of_files(&slices).await?,
         };
+        let schema = self.with_partition_columns(&schema);
         let context = ReadContext {
             storage: self.storage().clone(),
             config: Arc::new(self.config().clone()),
-            schema: with_meta_columns(&schema),
+            schema: if self.config().populates_meta_fields() {
+                with_meta_columns(&schema)
+            } else {
+                without_meta_columns(&schema)
+            },
             visibility: Arc::new(visibility),
             commits: None,
         };
@@ -144,6 +153,20 @@ impl Table {
         }
     }
 
+    /// Where base files lack the partition columns, commits may leave them out of the schema too.
+    fn with_partition_columns(&self, schema: &SchemaRef) -> SchemaRef {
+        if !self.config().drops_partition_columns() {
+            return Arc::clone(schema);
+        }
+        let mut fields: Vec<FieldRef> = schema.fields().iter().map(Arc::clone).collect();
+        for name in self.config().partition_fields() {
+            if schema.index_of(&name).is_err() {
+                fields.push(Arc::new(Field::new(name, DataType::Utf8, true)));
+            }
+        }
+        Arc::new(Schema::new(fields))
+    }
+
     /// No commit carries a schema: take that of a base file.
     async fn schema_of_files(&self, slices: &[FileSlice]) -> Result<SchemaRef> {
         let found = slices.iter().rev().find_map(|slice| slice.base_file.as_ref().map(|file| (slice, file)));
@@ -153,7 +176,7 @@ impl Table {
                 let source = ParquetSource::new(self.storage().clone(), path, file.size_bytes);
                 Ok(SchemaRef::clone(source.open().await?.schema()))
             }
-            None => Ok(Arc::new(arrow::datatypes::Schema::empty())),
+            None => Ok(Arc::new(Schema::empty())),
         }
     }
 }

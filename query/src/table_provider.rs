@@ -1,0 +1,121 @@
+//! A snapshot of a table as a table of DataFusion's.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use table_format::env::MemoryBudget;
+use table_format::file_group::FileSlice;
+use table_format::reader::ReadOptions;
+use table_format::table::Snapshot;
+
+use crate::scan::SliceScan;
+
+/// The rows that one query sees of a table; what others write meanwhile does not change them.
+///
+/// Columns are the table's after the five meta columns. Only the columns that a query needs are read; a limit ends the
+/// scan early. Filters are applied by the engine.
+#[derive(Debug)]
+pub struct LakebedTableProvider {
+    snapshot: Arc<Snapshot>,
+    memory: MemoryBudget,
+}
+
+impl LakebedTableProvider {
+    /// Shows a snapshot; merging draws on `memory`.
+    pub fn new(snapshot: Snapshot, memory: MemoryBudget) -> Self {
+        Self { snapshot: Arc::new(snapshot), memory }
+    }
+}
+
+#[async_trait]
+impl TableProvider for LakebedTableProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.snapshot.schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(projection) => Arc::new(self.snapshot.schema().project(projection)?),
+            None => self.schema(),
+        };
+        let options = ReadOptions {
+            projection: projection.cloned(),
+            batch_rows_max: state.config().batch_size(),
+            memory: self.memory.clone(),
+        };
+        let groups = balance(self.snapshot.slices(), state.config().target_partitions());
+        let partitions = groups
+            .into_iter()
+            .map(|slices| {
+                let scan =
+                    SliceScan::new(Arc::clone(&self.snapshot), slices, options.clone(), Arc::clone(&schema));
+                Arc::new(scan) as Arc<dyn PartitionStream>
+            })
+            .collect();
+        Ok(Arc::new(StreamingTableExec::try_new(schema, partitions, None, None, false, limit)?))
+    }
+}
+
+/// Deals slices out to at most `groups_max` groups of about the same number of bytes; at least one group, maybe empty.
+fn balance(slices: &[FileSlice], groups_max: usize) -> Vec<Vec<FileSlice>> {
+    let count = slices.len().clamp(1, groups_max.max(1));
+    let mut groups: Vec<(u64, Vec<FileSlice>)> = vec![(0, Vec::new()); count];
+    let mut by_size: Vec<(u64, &FileSlice)> = slices.iter().map(|slice| (size_bytes(slice), slice)).collect();
+    by_size.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    for (bytes, slice) in by_size {
+        if let Some((total, group)) = groups.iter_mut().min_by_key(|(total, _)| *total) {
+            *total += bytes.max(1);
+            group.push(slice.clone());
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+fn size_bytes(slice: &FileSlice) -> u64 {
+    let base = slice.base_file.as_ref().map_or(0, |file| file.size_bytes);
+    base + slice.log_files.iter().map(|file| file.size_bytes).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_dealt_out_by_size() {
+        let slice = |bytes: u64| {
+            let name = format!("f{bytes}_0_1.parquet");
+            let base_file = table_format::file_group::BaseFile::parse(&name, bytes).unwrap();
+            FileSlice {
+                partition_path: String::new(),
+                file_id: base_file.file_id.clone(),
+                base_instant: base_file.instant.clone(),
+                base_file: Some(base_file),
+                log_files: Vec::new(),
+            }
+        };
+        let slices: Vec<_> = [1, 10, 5, 6].into_iter().map(slice).collect();
+        let sizes = |groups: Vec<Vec<FileSlice>>| -> Vec<Vec<u64>> {
+            groups.iter().map(|group| group.iter().map(size_bytes).collect()).collect()
+        };
+        assert_eq!(sizes(balance(&slices, 2)), [vec![10, 1], vec![6, 5]]);
+        assert_eq!(sizes(balance(&slices, 9)).len(), 4);
+        assert_eq!(sizes(balance(&[], 4)), [Vec::<u64>::new()]);
+    }
+}
