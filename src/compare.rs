@@ -14,11 +14,15 @@ use futures::TryStreamExt;
 use ingest::batch::BatchBuilder;
 use ingest::schema::SourceTable;
 use ingest::source::mysql::connection::{Connection, MySqlOptions};
+use table_format::env::MemoryBudget;
+use table_format::reader::ReadOptions;
 use table_format::record::RowKind;
 use table_format::schema::adapt::adapt_batch;
 use table_format::table::Table;
 
 const BATCH_BYTES: u64 = 4 << 20;
+/// What merging one file slice may take.
+const MERGE_BYTES: u64 = 1 << 30;
 
 /// Rows of a table without their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,9 +83,13 @@ pub(crate) async fn source_digest(options: &MySqlOptions, table: &Arc<SourceTabl
 pub(crate) async fn lake_digest(location: &str, source: &SourceTable) -> Result<Digest> {
     let table = Table::open(location).await.with_context(|| format!("opening {location}"))?;
     let mut digester = Digester::try_new(source.arrow_schema()?)?;
-    let mut batches = table.scan_snapshot().await?;
-    while let Some(batch) = batches.try_next().await? {
-        digester.add(&batch)?;
+    let snapshot = table.snapshot(None).await?;
+    let options = ReadOptions::new(MemoryBudget::new(MERGE_BYTES));
+    for slice in snapshot.slices() {
+        let mut batches = snapshot.read_slice(slice, &options).await?;
+        while let Some(batch) = batches.try_next().await? {
+            digester.add(&batch)?;
+        }
     }
     Ok(digester.digest)
 }

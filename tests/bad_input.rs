@@ -157,6 +157,15 @@ fn all_findings_are_told_at_once() {
 }
 
 #[test]
+fn the_example_pipeline_is_a_valid_one() {
+    let example = include_str!("../examples/shop.yaml");
+    let pipeline = Pipeline::unreachable();
+    let text = example.replace("MYSQL_PASSWORD", "LAKEBED_TEST_PASSWORD");
+    std::fs::write(pipeline.file(), text).unwrap();
+    lakebed(&["check", pipeline.file().to_str().unwrap(), "--offline"]).success();
+}
+
+#[test]
 fn a_good_pipeline_passes_the_check_and_writes_nothing() {
     let database = Database::mariadb();
     Shop::open(&database, 10);

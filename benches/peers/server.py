@@ -21,7 +21,7 @@ class Server:
             self.process = subprocess.Popen(
                 ["/usr/sbin/mariadbd", "--no-defaults", "--user=root", f"--datadir={self.data}", f"--socket={self.socket}",
                  f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve", "--server-id=1",
-                 f"--log-bin={self.data}/binlog", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0",
+                 f"--tmpdir={self.directory}", f"--log-bin={self.data}/binlog", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0",
                  "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M",
                  "--max-allowed-packet=1G", "--character-set-server=utf8mb4"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait()

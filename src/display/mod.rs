@@ -4,6 +4,8 @@ mod bars;
 mod lines;
 mod text;
 
+pub(crate) use text::grouped;
+
 use std::io::IsTerminal;
 use std::sync::Arc;
 

@@ -223,6 +223,8 @@ impl Database {
             .arg(format!("--datadir={}", self.path("data").display()))
             .arg(format!("--log-bin={}", self.path("data/binlog").display()))
             .arg(format!("--pid-file={}", self.path("pid").display()))
+            // A server removes what looks like a leftover of its own from its temporary directory.
+            .arg(format!("--tmpdir={}", self.directory.path().display()))
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

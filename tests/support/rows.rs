@@ -1,6 +1,5 @@
 //! Rows of the source and of the lake in one spelling, and their comparison.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -25,9 +24,20 @@ pub(crate) fn source_rows_where(database: &Database, table: &str, condition: &st
     Rows::from_lines(output.lines(), &columns)
 }
 
-/// What `lakebed query` shows of a lake table, spelled like the source's rows.
+/// What `lakebed query` shows of a lake table, spelled like the source's rows; the columns have to be in the source's order.
 pub(crate) fn lake_rows(database: &Database, source_table: &str, lake_table: &Path) -> Rows {
-    rows_of_reader(database, source_table, &query(lake_table, &[]))
+    let columns = columns_of(database, source_table);
+    let lines = query(lake_table, &[]);
+    if let Some(line) = lines.first() {
+        let row: Map<String, Value> = serde_json::from_str(line).unwrap();
+        let expected: Vec<_> = columns.iter().map(|column| &column.name).collect();
+        assert_eq!(
+            row.keys().collect::<Vec<_>>(),
+            expected,
+            "the columns of {source_table}"
+        );
+    }
+    Rows::from_lines(lines.iter().map(String::as_str), &columns)
 }
 
 /// What some reader printed of a lake table, spelled like the source's rows.
@@ -60,25 +70,20 @@ pub(crate) fn assert_same_rows(what: &str, source: &Rows, lake: &Rows) {
 }
 
 impl Rows {
+    /// One spelling for equal rows: columns in the source's order, then those that the source does not have.
     fn from_lines<'a>(lines: impl Iterator<Item = &'a str>, columns: &[Column]) -> Self {
-        let by_name: BTreeMap<&str, &Column> = columns
-            .iter()
-            .map(|column| (column.name.as_str(), column))
-            .collect();
         let mut rows: Vec<String> = lines
             .map(|line| {
-                let row: Map<String, Value> = serde_json::from_str(line)
+                let mut row: Map<String, Value> = serde_json::from_str(line)
                     .unwrap_or_else(|error| panic!("{error} in the row {line}"));
-                let row = row
-                    .into_iter()
-                    .map(|(name, value)| match by_name.get(name.as_str()) {
-                        Some(column) => {
-                            let value = column.canonical(value);
-                            (name, value)
-                        }
-                        None => (name, value),
-                    });
-                Value::Object(row.collect()).to_string()
+                let mut canonical = Map::new();
+                for column in columns {
+                    if let Some(value) = row.shift_remove(&column.name) {
+                        canonical.insert(column.name.clone(), column.canonical(value));
+                    }
+                }
+                canonical.append(&mut row);
+                Value::Object(canonical).to_string()
             })
             .collect();
         rows.sort_unstable();

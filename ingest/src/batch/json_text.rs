@@ -11,7 +11,8 @@ pub(crate) fn compact_json(text: &str, out: &mut String) -> Result<(), DecodeErr
         let end = string_end(string).ok_or(DecodeError::Invalid("a JSON string has no end"))?;
         let (string, after) = string.split_at_checked(end).unwrap_or((string, ""));
         out.push('"');
-        out.push_str(string);
+        // Inside a string the server leaves a line break bare only where it breaks base64 into lines.
+        string.split('\n').for_each(|line| out.push_str(line));
         rest = after;
     }
     push_tokens(rest, out);
@@ -60,6 +61,13 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(text).unwrap(),
             serde_json::from_str::<serde_json::Value>(&out).unwrap()
         );
+    }
+
+    #[test]
+    fn joins_the_lines_of_base64() {
+        let mut out = String::new();
+        compact_json("[\"base64:type15:YmJi\nYmI=\"]", &mut out).unwrap();
+        assert_eq!(out, r#"["base64:type15:YmJiYmI="]"#);
     }
 
     #[test]

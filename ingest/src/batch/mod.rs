@@ -1,5 +1,15 @@
 //! Rows of a source to Arrow batches: decoders write straight into typed column builders.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
+
 mod binary_row;
 mod builder;
 mod byte_reader;

@@ -80,6 +80,8 @@ impl MariaDb {
             .args(["--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0", "--max-allowed-packet=1G"])
             .arg(format!("--port={port}"))
             .arg(format!("--datadir={}", data.display()))
+            // A starting server clears the temporary tables of all that share its directory for them.
+            .arg(format!("--tmpdir={}", directory.path().display()))
             .arg(format!("--socket={}", directory.path().join("s.sock").display()))
             .arg(format!("--init-file={}", accounts.display()));
         if binlog {

@@ -228,3 +228,6 @@ fn properties(format: &BaseFileFormat) -> WriterProperties {
     }
     properties.build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,3 +224,100 @@ fn is_at_or_after(group: &Group, keys: &KeyColumn<'_>, row: usize) -> bool {
         Some(KeyRange { max: Some(max), .. }) => keys.compare(row, max) != Ordering::Greater,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn group(file_id: usize, range: Option<(i64, i64)>, bytes: u64) -> Group {
+        let instant: crate::timeline::InstantTime = "20261121093000123".parse().unwrap();
+        let bound = |value: i64| Some(KeyValue::Number(i128::from(value)));
+        Group {
+            slice: FileSlice {
+                partition_path: String::new(),
+                file_id: file_id.to_string(),
+                base_instant: instant,
+                base_file: None,
+                log_files: Vec::new(),
+            },
+            range: range.map(|(min, max)| KeyRange { min: bound(min), max: bound(max) }),
+            bytes,
+        }
+    }
+
+    fn partition(groups: Vec<Group>) -> PartitionRanges {
+        let index: KeyRangeIndex = groups.into_iter().collect();
+        index.partition("").cloned().unwrap_or_default()
+    }
+
+    const ROOM: Room = Room { small_group_bytes: 100, group_bytes_max: 100, row_bytes: 10 };
+
+    proptest! {
+        #[test]
+        fn all_groups_that_may_hold_a_key_are_found(
+            ranges in prop::collection::vec(prop::option::weighted(0.9, (0_i64..100, 0_i64..30)), 0..12),
+            keys in prop::collection::vec(-5_i64..140, 1..20),
+        ) {
+            let ranges: Vec<_> = ranges.into_iter().map(|range| range.map(|(min, length)| (min, min + length))).collect();
+            let groups = ranges.iter().enumerate().map(|(id, range)| group(id, *range, 0)).collect();
+            let partition = partition(groups);
+            let column: ArrayRef = Arc::new(Int64Array::from(keys.clone()));
+            let rows: Vec<u32> = (0..).take(keys.len()).collect();
+            let located = partition.locate(&KeyColumn::new(&column), &rows);
+            for (position, key) in keys.iter().enumerate() {
+                let mut found: Vec<usize> = match located.several.iter().find(|(at, _)| *at == position) {
+                    Some((_, several)) => several.clone(),
+                    None => located.only[position].into_iter().collect(),
+                };
+                found.sort_unstable();
+                let holds = |group: &Group| {
+                    let id: usize = group.slice.file_id.parse().unwrap();
+                    ranges[id].is_some_and(|(min, max)| (min..=max).contains(key))
+                };
+                let expected: Vec<usize> =
+                    partition.groups().iter().enumerate().filter(|(_, group)| holds(group)).map(|(at, _)| at).collect();
+                prop_assert_eq!(found, expected, "key {}", key);
+            }
+        }
+    }
+
+    fn place(groups: Vec<Group>, keys: &[i64]) -> Vec<(i64, Target)> {
+        let partition = partition(groups);
+        let column: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+        let rows: Vec<u32> = (0..).take(keys.len()).collect();
+        let placed = partition.place(&KeyColumn::new(&column), &rows, ROOM);
+        placed.into_iter().map(|(row, target)| (keys[row as usize], target)).collect()
+    }
+
+    #[test]
+    fn ascending_keys_go_to_the_tail_until_it_is_full() {
+        let groups = vec![group(0, Some((0, 9)), 100), group(1, Some((10, 19)), 80)];
+        let placed = place(groups, &[25, 21, 22, 23]);
+        let tail = Target::Group(1);
+        let expected = [(21, tail), (22, tail), (23, Target::New(0)), (25, Target::New(0))];
+        assert_eq!(placed, expected);
+    }
+
+    #[test]
+    fn new_groups_stay_within_one_gap() {
+        let groups = vec![group(0, Some((10, 19)), 100), group(1, Some((30, 39)), 100)];
+        let placed = place(groups, &[50, 5, 25, 6]);
+        let expected =
+            [(5, Target::New(0)), (6, Target::New(0)), (25, Target::New(1)), (50, Target::New(2))];
+        assert_eq!(placed, expected);
+    }
+
+    #[test]
+    fn a_key_before_all_others_goes_to_the_first_group_with_room() {
+        let placed = place(vec![group(0, Some((10, 19)), 0)], &[3]);
+        assert_eq!(placed, [(3, Target::Group(0))]);
+        let placed = place(Vec::new(), &(0..25).collect::<Vec<i64>>());
+        assert_eq!(placed[9].1, Target::New(0));
+        assert_eq!(placed[24].1, Target::New(2), "a full group is followed by another");
+    }
+}

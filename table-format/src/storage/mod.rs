@@ -200,6 +200,25 @@ impl Storage {
         }
     }
 
+    /// Removes what an upload of this file left when its process died. On a local disk that is a staging file beside it,
+    /// which listings do not show; object stores expire unfinished uploads by their own rules.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub async fn delete_staging(&self, relative: &str) -> Result<()> {
+        if !self.is_local {
+            return Ok(());
+        }
+        let staged = format!("{}#1", self.location_of(relative));
+        match tokio::fs::remove_file(&staged).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = format!("deleting {staged}: {error}");
+                Err(Error::new(ErrorKind::Unavailable, message).with_source(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Lists a directory in the order of names; one that does not exist is empty.
     ///
     /// # Errors

@@ -100,6 +100,7 @@ async fn finish_rollback(
     let files = files_of(storage, &target).await?;
     for file in &files {
         storage.delete(&file.path).await?;
+        storage.delete_staging(&file.path).await?;
     }
     for state in [State::Inflight, State::Requested] {
         let instant = Instant { time: target.clone(), action, state, completion: None };

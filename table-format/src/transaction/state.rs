@@ -66,6 +66,10 @@ impl WritableTable {
         if config.merge_mode() == MergeMode::Custom {
             return Err(refuse("its merge mode is CUSTOM, whose rules only its own merger knows".to_owned()));
         }
+        if config.merge_mode() == MergeMode::EventTime {
+            let message = "its merge mode is EVENT_TIME_ORDERING; this version writes COMMIT_TIME_ORDERING only";
+            return Err(refuse(message.to_owned()));
+        }
         let fields = config.record_key_fields();
         let keys = match config.key_generator() {
             KeyGeneratorType::Simple | KeyGeneratorType::NonPartition => KeyGenerator::try_new(&fields)?,

@@ -69,20 +69,20 @@ pub(crate) struct OpenFile {
 }
 
 impl BulkInsertWriter {
-    /// Appends rows; their columns are the table's.
+    /// Appends rows; columns go by name, and one that is missing is null.
     ///
     /// # Errors
-    /// `Invalid` for wrong columns or a key that is null; what the store says.
+    /// `Invalid` for a column that the table does not have, or a key that is null; what the store says.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.context.check_columns(&batch.schema())?;
+        let batch = self.context.conform(batch)?;
         if !self.context.partitions.is_partitioned() {
-            return self.write_partition(String::new(), batch.clone()).await;
+            return self.write_partition(String::new(), batch).await;
         }
-        for (partition_path, rows) in self.context.partitions.group(batch)? {
+        for (partition_path, rows) in self.context.partitions.group(&batch)? {
             let rows = if rows.len() == batch.num_rows() {
                 batch.clone()
             } else {
-                take_record_batch(batch, &UInt32Array::from(rows))?
+                take_record_batch(&batch, &UInt32Array::from(rows))?
             };
             self.write_partition(partition_path, rows).await?;
         }

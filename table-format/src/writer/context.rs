@@ -1,11 +1,13 @@
 //! What all writers of one instant share.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::file_group::BaseFileFormat;
 use crate::record::{KeyGenerator, PartitionPathGenerator};
+use crate::schema::adapt::adapt_batch;
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
 use crate::writer::{DataFiles, WriterOptions};
@@ -33,26 +35,18 @@ impl WriteContext {
         self.keys.fields().first().map_or("", String::as_str)
     }
 
-    /// Refuses batches whose columns are not the table's.
-    pub(crate) fn check_columns(&self, schema: &SchemaRef) -> Result<()> {
-        let matches = schema.fields().len() == self.schema.fields().len()
-            && schema.fields().iter().zip(self.schema.fields()).all(|(ours, table)| {
-                ours.name() == table.name() && ours.data_type() == table.data_type()
-            });
-        if matches {
-            return Ok(());
+    /// The rows in the columns of the table: by name, widened where need be; a column that the batch lacks is null.
+    pub(crate) fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let table = &self.base_format.table_name;
+        let schema = batch.schema_ref();
+        if let Some(unknown) =
+            schema.fields().iter().find(|field| self.schema.column_with_name(field.name()).is_none())
+        {
+            return Err(Error::invalid(format!(
+                "table {table} has no column `{}`; add it to the table's schema first",
+                unknown.name()
+            )));
         }
-        Err(Error::invalid(format!(
-            "table {}: the batch has columns ({}), the table has ({}); adapt the batch or change the table's schema",
-            self.base_format.table_name,
-            describe(schema),
-            describe(&self.schema),
-        )))
+        adapt_batch(batch, &self.schema).map_err(|error| error.context(format!("table {table}")))
     }
-}
-
-fn describe(schema: &SchemaRef) -> String {
-    let columns: Vec<String> =
-        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-    columns.join(", ")
 }

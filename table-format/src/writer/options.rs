@@ -30,7 +30,7 @@ impl Default for WriterOptions {
             base_file: BaseFileOptions {
                 compression: Compression::SNAPPY,
                 row_group_bytes: 16 * MIB,
-                bloom_fpp: 1e-4,
+                bloom_fpp: 0.01,
             },
             file_bytes_max: 120 * MIB,
             small_file_bytes: 100 * MIB,

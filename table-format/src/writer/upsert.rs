@@ -83,7 +83,7 @@ impl Upserter {
     /// Writes one batch; of several changes of a key the last one counts.
     pub(crate) async fn upsert(&mut self, batch: WriteBatch) -> Result<()> {
         let WriteBatch { records, kinds } = batch;
-        self.context.check_columns(&records.schema())?;
+        let records = self.context.conform(&records)?;
         if kinds.len() != records.num_rows() {
             return Err(Error::invalid(format!(
                 "a write batch has {} rows and {} row kinds",

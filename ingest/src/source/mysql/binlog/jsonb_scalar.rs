@@ -11,8 +11,6 @@ use crate::batch::{ByteReader, DecodeError, PackedDecimal, TimeOfDay, TimeText};
 ///
 /// Source: MySQL, `my_gcvt`, `MAX_DECPT_FOR_F_FORMAT`.
 const PLAIN_EXPONENT_MAX: i32 = 15;
-/// The server breaks base64 into lines of this length.
-const BASE64_LINE: usize = 76;
 
 /// A length of seven bits a byte, the lowest first.
 pub(super) fn variable_length(reader: &mut ByteReader<'_>) -> Result<usize, DecodeError> {
@@ -150,13 +148,7 @@ pub(super) fn push_opaque(
         }
         _ => {
             print(out, format_args!("\"base64:type{field_type}:"))?;
-            let encoded = base64::engine::general_purpose::STANDARD.encode(data);
-            for (at, c) in encoded.chars().enumerate() {
-                if at > 0 && at % BASE64_LINE == 0 {
-                    out.push_str("\\n");
-                }
-                out.push(c);
-            }
+            base64::engine::general_purpose::STANDARD.encode_string(data, out);
             out.push('"');
             Ok(())
         }

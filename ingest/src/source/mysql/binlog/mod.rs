@@ -2,6 +2,16 @@
 //!
 //! Nothing here does IO. Every read of foreign bytes is checked against the end of the event.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
+
 mod column_decoder;
 mod compression;
 mod decoder;

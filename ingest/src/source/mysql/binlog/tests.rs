@@ -144,7 +144,7 @@ fn decodes_the_largest_and_smallest_values(#[case] log: &[u8], #[case] columns: 
     let odd = row(&batch, 5);
     for (column, expected) in [
         ("mi", "-1"),
-        ("fl", "-0.0"),
+        ("fl", "0.0"),
         ("yr", "0"),
         ("da", "NULL"),
         ("dt", "NULL"),
@@ -429,6 +429,6 @@ proptest! {
 
     #[test]
     fn random_documents_do_not_panic(document: Vec<u8>) {
-        let _ = super::jsonb::jsonb_to_text(&document, &mut String::new());
+        let _ = jsonb::jsonb_to_text(&document, &mut String::new());
     }
 }

@@ -34,7 +34,7 @@ impl Lake {
     pub(crate) async fn create(table_type: TableType) -> Self {
         let directory = TempDir::new().unwrap();
         let storage = Storage::open(directory.path().to_str().unwrap()).unwrap();
-        let schema = super::orders_table().arrow_schema().unwrap();
+        let schema = super::orders_schema();
         let spec = TableSpec {
             name: "orders".to_owned(),
             database: "shop".to_owned(),

@@ -1,4 +1,4 @@
-//! Seeded data that the benchmarks share: orders as a source table, as Arrow columns, and as the server's own bytes.
+//! Seeded data that the benchmarks share: orders as columns, and a table to write them to.
 
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
@@ -10,68 +10,49 @@ use arrow::array::{
     ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::SchemaRef;
-use ingest::schema::{SourceColumn, SourceTable};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// 2026-01-01 in microseconds.
 const NEW_YEAR: i64 = 1_767_225_600_000_000;
 
-/// `shop.orders` as discovery describes it.
-pub(crate) fn orders_table() -> Arc<SourceTable> {
+/// The columns of `shop.orders`.
+pub(crate) fn orders_schema() -> SchemaRef {
     let columns = [
-        ("id", "bigint(20)"),
-        ("customer", "int(10) unsigned"),
-        ("status", "varchar(12)"),
-        ("total", "decimal(18,4)"),
-        ("quantity", "int(11)"),
-        ("note", "varchar(200)"),
-        ("created", "datetime(6)"),
-        ("weight", "double"),
+        ("id", DataType::Int64),
+        ("customer", DataType::Int64),
+        ("status", DataType::Utf8),
+        ("total", DataType::Decimal128(18, 4)),
+        ("quantity", DataType::Int32),
+        ("note", DataType::Utf8),
+        ("created", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        ("weight", DataType::Float64),
     ];
-    let column = |(name, column_type): (&str, &str)| {
-        let charset = column_type
-            .starts_with("varchar")
-            .then(|| "utf8mb4".to_owned());
-        SourceColumn {
-            name: name.to_owned(),
-            column_type: column_type.to_owned(),
-            nullable: name != "id",
-            collation: charset.as_ref().map(|_| "utf8mb4_general_ci".to_owned()),
-            charset,
-            is_json_alias: false,
-        }
-    };
-    Arc::new(SourceTable {
-        database: "shop".to_owned(),
-        name: "orders".to_owned(),
-        columns: columns.into_iter().map(column).collect(),
-        primary_key: vec![0],
-    })
+    let fields = columns.map(|(name, data_type)| Field::new(name, data_type, name != "id"));
+    Arc::new(Schema::new(fields.to_vec()))
 }
 
-/// The values of one order.
-pub(crate) struct Order {
-    pub(crate) id: i64,
-    pub(crate) customer: u32,
-    pub(crate) status: &'static str,
-    pub(crate) total: i128,
-    pub(crate) quantity: i32,
-    pub(crate) note: String,
-    pub(crate) micros: u32,
-    pub(crate) weight: f64,
+struct Order {
+    id: i64,
+    customer: i64,
+    status: &'static str,
+    total: i128,
+    quantity: i32,
+    note: String,
+    created: i64,
+    weight: f64,
 }
 
 /// The order with this id; `version` changes its values.
-pub(crate) fn order(id: u32, version: u32) -> Order {
+fn order(id: u32, version: u32) -> Order {
     let mixed = id.wrapping_mul(2_654_435_761).wrapping_add(version);
     Order {
         id: i64::from(id),
-        customer: mixed % 100_000,
+        customer: i64::from(mixed % 100_000),
         status: ["new", "paid", "sent", "returned"][(mixed % 4) as usize],
         total: i128::from(mixed % 1_000_000_000),
-        quantity: (mixed % 50) as i32,
+        quantity: i32::try_from(mixed % 50).unwrap(),
         note: format!("note {mixed:032x}"),
-        micros: mixed % 1_000_000,
+        created: NEW_YEAR + i64::from(mixed % 1_000_000),
         weight: f64::from(mixed) / 7.0,
     }
 }
@@ -80,11 +61,11 @@ pub(crate) fn order(id: u32, version: u32) -> Order {
 pub(crate) fn orders(schema: &SchemaRef, first: u32, rows: u32, version: u32) -> RecordBatch {
     let rows: Vec<Order> = (first..first + rows).map(|id| order(id, version)).collect();
     let total = Decimal128Array::from_iter_values(rows.iter().map(|row| row.total));
-    let created = rows.iter().map(|row| NEW_YEAR + i64::from(row.micros));
+    let created = rows.iter().map(|row| row.created);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id))),
         Arc::new(Int64Array::from_iter_values(
-            rows.iter().map(|row| i64::from(row.customer)),
+            rows.iter().map(|row| row.customer),
         )),
         Arc::new(StringArray::from_iter_values(
             rows.iter().map(|row| row.status),

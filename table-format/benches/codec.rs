@@ -12,13 +12,13 @@ use table_format::codec::avro::{RecordDecoder, RecordEncoder};
 use table_format::codec::log_block::{DataBlockBuilder, LogBlockReader};
 use table_format::schema::avro::arrow_to_avro;
 
-use support::{orders, orders_table};
+use support::{orders, orders_schema};
 
 const ROWS: u32 = 50_000;
 const INSTANT: &str = "20260101000000000";
 
 fn log_blocks(criterion: &mut Criterion) {
-    let schema = orders_table().arrow_schema().unwrap();
+    let schema = orders_schema();
     let batch = orders(&schema, 1, ROWS, 0);
     let avro = arrow_to_avro(&schema, "orders_record", "hoodie.orders").unwrap();
     let encode = || {
