@@ -147,7 +147,12 @@ fn instant_json(instant: &Instant, metadata: Option<&CommitMetadata>) -> Value {
 fn instant_text(instant: &Instant, metadata: Option<&CommitMetadata>) -> String {
     let completion = instant.completion.as_ref().map_or("", |time| time.as_str());
     let mut line =
-        format!("{:<18}{:<14}{:<10} {completion:<18}", instant.time, instant.action, state_name(instant.state));
+        format!(
+            "{:<18} {:<14} {:<10} {completion:<18} ",
+            instant.time.as_str(),
+            instant.action.as_str(),
+            state_name(instant.state)
+        );
     if let Some(metadata) = metadata {
         line.push_str(&format!(
             "{:<14}{:>5} files {:>10} rows {:>12} bytes",
