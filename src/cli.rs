@@ -22,6 +22,8 @@ enum Command {
     Run(commands::run::RunArgs),
     /// Check configuration, source and lake before a run
     Check(commands::check::CheckArgs),
+    /// Show the whole story on this machine, with a private MariaDB
+    Demo(commands::demo::DemoArgs),
     /// Run SQL over tables of a lake
     Query(commands::query::QueryArgs),
     /// Inspect a table
@@ -34,6 +36,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => commands::run::run(args, area).await,
             Command::Check(args) => commands::check::check(args).await,
+            Command::Demo(args) => commands::demo::run(args, area).await,
             Command::Query(args) => commands::query::run(args).await,
             Command::Table(command) => commands::table::run(command).await,
         }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod compare;
 mod config;
 mod display;
 mod output;

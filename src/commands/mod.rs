@@ -1,6 +1,7 @@
 //! The subcommands, a file each, and how each kind of failure ends the process.
 
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod query;
 pub(crate) mod run;
 pub(crate) mod table;
