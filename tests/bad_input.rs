@@ -1,8 +1,12 @@
 //! What users get for what they got wrong: the exit code, what is wrong and where, and the statement or key that mends it.
 
+use std::time::Duration;
+
 use rstest::rstest;
 
-use crate::support::{Database, Finished, Flavour, Pipeline, Shop, lakebed, run_until_current};
+use crate::support::{
+    Database, Finished, Flavour, Pipeline, Shop, lakebed, run_until_current, wait_until,
+};
 
 /// A configuration or preflight check failed.
 const REFUSED: i32 = 78;
@@ -139,6 +143,16 @@ fn a_table_without_a_key_is_named_with_a_remedy() {
 }
 
 #[test]
+fn a_column_name_that_hudi_cannot_hold_is_named_with_its_table() {
+    let database = Database::mariadb();
+    database.sql("CREATE TABLE shop.odd (id INT PRIMARY KEY, `a b` INT)");
+    let finished = run(&Pipeline::new(&database, "mor", r"shop\.odd")).expect_code(REFUSED);
+    for word in ["shop.odd", "`a b`", "letters, digits and underscores"] {
+        assert!(finished.stderr.contains(word), "no `{word}` in: {}", finished.stderr);
+    }
+}
+
+#[test]
 fn a_pattern_that_no_table_matches_is_refused() {
     let database = Database::mariadb();
     Shop::open(&database, 10);
@@ -202,15 +216,20 @@ fn a_directory_that_is_no_table_is_not_read_and_not_written() {
 }
 
 #[test]
-fn a_purged_log_is_told_with_the_oldest_file_left() {
+fn a_purged_log_is_told_with_the_remedy() {
     let database = Database::mariadb();
     Shop::open(&database, 10);
     let pipeline = Pipeline::new(&database, "mor", r"shop\.stock");
     run_until_current(&pipeline);
-    database.sql("FLUSH BINARY LOGS; FLUSH BINARY LOGS; PURGE BINARY LOGS TO 'binlog.000003'");
+    database.sql("UPDATE shop.stock SET quantity = 3; FLUSH BINARY LOGS; FLUSH BINARY LOGS");
+    // The server keeps a file as long as it takes it for being read.
+    wait_until("the purge", Duration::from_secs(60), || {
+        database.sql("PURGE BINARY LOGS TO 'binlog.000003'");
+        database.sql("SHOW BINARY LOGS").starts_with("binlog.000003")
+    });
     let finished = run(&pipeline);
     assert!(!finished.status.success());
-    for word in ["binlog.000001", "binlog.000003", "purged"] {
+    for word in ["binlog.000001", "purged", "binlog_expire_logs_seconds"] {
         assert!(
             finished.stderr.contains(word),
             "no `{word}` in: {}",

@@ -16,7 +16,7 @@ class Server:
         self.socket = os.path.join(self.directory, "s.sock")
         self.port = _free_port()
         subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--user=root", "--skip-test-db",
-                        "--auth-root-authentication-method=normal"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                        "--auth-root-authentication-method=normal", f"--tmpdir={self.directory}"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(os.path.join(self.directory, "log"), "wb") as log:
             self.process = subprocess.Popen(
                 ["/usr/sbin/mariadbd", "--no-defaults", "--user=root", f"--datadir={self.data}", f"--socket={self.socket}",

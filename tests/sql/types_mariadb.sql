@@ -19,7 +19,7 @@ CREATE TABLE types (
   la VARCHAR(20) CHARACTER SET latin1, gb VARCHAR(20) CHARACTER SET gbk,
   gv INT AS (it + 1) VIRTUAL, gs VARCHAR(30) AS (CONCAT('<', vc, '>')) PERSISTENT,
   inv INT INVISIBLE,
-  i4 INET4, i6 INET6, vcz VARCHAR(200) COMPRESSED
+  i4 INET4, i6 INET6
 );
 INSERT INTO types (id,bo,ti1,ti,tiu,si,siu,mi,miu,it,itu,bi,biu,zf,fl,fl53,flps,db,dbps,de,de0,de38,de65,deu,b1,b8,b12,b64,yr,da,tm,tm3,tm6,dt,dt3,dt6,
   ts,ts3,ts6,ch,vc,tx1,tx,tx3,tx4,bn,vb,bl1,bl,bl3,bl4,en,st,js,ge,po,ls,pg,uu,la,gb,inv) VALUES
@@ -53,6 +53,6 @@ INSERT INTO types (id,bo,ti1,ti,tiu,si,siu,mi,miu,it,itu,bi,biu,zf,fl,fl53,flps,
   'pad  ', 'trail ', ' ', 'NULL', 'null', '{}', x'01', x'0100', x'0100', '\0', x'20', x'0A', '', 'y', '{}', NULL, NULL, NULL, NULL,
   NULL, NULL, NULL, NULL);
 INSERT INTO types (id) VALUES (4);
-UPDATE types SET i4 = '192.168.0.1', i6 = '2001:db8::ff00:42:8329', vcz = REPEAT('compressed ', 15) WHERE id = 1;
-UPDATE types SET i4 = '0.0.0.0', i6 = '::', vcz = '' WHERE id = 2;
-UPDATE types SET i4 = '255.255.255.255', i6 = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', vcz = 'x' WHERE id = 3;
+UPDATE types SET i4 = '192.168.0.1', i6 = '2001:db8::ff00:42:8329' WHERE id = 1;
+UPDATE types SET i4 = '0.0.0.0', i6 = '::' WHERE id = 2;
+UPDATE types SET i4 = '255.255.255.255', i6 = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' WHERE id = 3;

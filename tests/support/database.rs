@@ -146,6 +146,8 @@ impl Database {
             command.arg("--initialize-insecure");
             command
         };
+        // A server removes what looks like a leftover of its own from its temporary directory, so each has one for itself.
+        command.env("TMPDIR", self.directory.path());
         let output = command.arg("--user=root").arg(data).output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(
@@ -223,8 +225,7 @@ impl Database {
             .arg(format!("--datadir={}", self.path("data").display()))
             .arg(format!("--log-bin={}", self.path("data/binlog").display()))
             .arg(format!("--pid-file={}", self.path("pid").display()))
-            // A server removes what looks like a leftover of its own from its temporary directory.
-            .arg(format!("--tmpdir={}", self.directory.path().display()))
+            .env("TMPDIR", self.directory.path())
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
