@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListBuilder,
-    RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use table_format::Result;
@@ -26,11 +26,31 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args().nth(1).ok_or("name a directory")?;
     let kinds = [
         ("cow_plain", TableType::CopyOnWrite, &["id"][..], &[][..]),
-        ("cow_partitioned", TableType::CopyOnWrite, &["id"], &["region"]),
-        ("cow_composite", TableType::CopyOnWrite, &["region", "id"], &[]),
+        (
+            "cow_partitioned",
+            TableType::CopyOnWrite,
+            &["id"],
+            &["region"],
+        ),
+        (
+            "cow_composite",
+            TableType::CopyOnWrite,
+            &["region", "id"],
+            &[],
+        ),
         ("mor_plain", TableType::MergeOnRead, &["id"], &[]),
-        ("mor_partitioned", TableType::MergeOnRead, &["name"], &["region"]),
-        ("mor_composite", TableType::MergeOnRead, &["region", "id"], &["day"]),
+        (
+            "mor_partitioned",
+            TableType::MergeOnRead,
+            &["name"],
+            &["region"],
+        ),
+        (
+            "mor_composite",
+            TableType::MergeOnRead,
+            &["region", "id"],
+            &["day"],
+        ),
     ];
     for (name, table_type, record_key, partition_by) in kinds {
         let owned = |columns: &[&str]| columns.iter().map(|&column| column.to_owned()).collect();
@@ -66,14 +86,22 @@ async fn write_table(storage: Storage, spec: TableSpec) -> Result<()> {
     load.commit(position("load")).await?;
 
     let mut changes = writer.begin(WriteOperation::Upsert).await?;
-    changes.upsert(batch(100..140, 1, RowKind::UpdateAfter)?).await?;
-    changes.upsert(batch(120..700, 2, RowKind::UpdateAfter)?).await?;
+    changes
+        .upsert(batch(100..140, 1, RowKind::UpdateAfter)?)
+        .await?;
+    changes
+        .upsert(batch(120..700, 2, RowKind::UpdateAfter)?)
+        .await?;
     changes.commit(position("changes")).await?;
 
     let mut deletes = writer.begin(WriteOperation::Upsert).await?;
     deletes.upsert(batch(650..720, 0, RowKind::Delete)?).await?;
-    deletes.upsert(batch(990..1_100, 3, RowKind::Insert)?).await?;
-    deletes.upsert(batch(5_000..5_010, 0, RowKind::Delete)?).await?;
+    deletes
+        .upsert(batch(990..1_100, 3, RowKind::Insert)?)
+        .await?;
+    deletes
+        .upsert(batch(5_000..5_010, 0, RowKind::Delete)?)
+        .await?;
     deletes.commit(position("deletes")).await?;
     Ok(())
 }
@@ -93,7 +121,11 @@ fn schema() -> SchemaRef {
         Field::new("weight", DataType::Float64, true),
         Field::new("count", DataType::Int32, true),
         Field::new("is_open", DataType::Boolean, true),
-        Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new(
+            "at",
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            true,
+        ),
         Field::new("tags", DataType::List(Arc::new(tag)), true),
     ]))
 }
@@ -108,26 +140,64 @@ fn batch(ids: std::ops::Range<i64>, version: i64, kind: RowKind) -> Result<Write
 fn rows(ids: std::ops::Range<i64>, version: i64) -> Result<RecordBatch> {
     let ids: Vec<i64> = ids.collect();
     let every_seventh_is_null = |id: &i64| (id % 7 != 0).then_some(*id);
-    let mut tags = ListBuilder::new(StringBuilder::new())
-        .with_field(Field::new("element", DataType::Utf8, true));
+    let mut tags = ListBuilder::new(StringBuilder::new()).with_field(Field::new(
+        "element",
+        DataType::Utf8,
+        true,
+    ));
     for id in &ids {
         for tag in 0..id % 3 {
             tags.values().append_value(format!("t{tag}"));
         }
         tags.append(id % 5 != 0);
     }
-    let price = ids.iter().map(|id| every_seventh_is_null(id).map(|id| i128::from(id * 101 + version)));
-    let at = ids.iter().map(|id| Some(1_700_000_000_000_000 + id * 1_000_001 + version));
+    let price = ids
+        .iter()
+        .map(|id| every_seventh_is_null(id).map(|id| i128::from(id * 101 + version)));
+    let at = ids
+        .iter()
+        .map(|id| Some(1_700_000_000_000_000 + id * 1_000_001 + version));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(ids.clone())),
-        Arc::new(ids.iter().map(|id| Some(format!("näme {:04}", id * 37 % 6_007))).collect::<StringArray>()),
-        Arc::new(ids.iter().map(|id| REGIONS.get((id % 3).unsigned_abs() as usize).copied()).collect::<StringArray>()),
-        Arc::new(ids.iter().map(|id| i32::try_from(19_000 + id % 2).ok()).collect::<Date32Array>()),
-        Arc::new(price.collect::<Decimal128Array>().with_precision_and_scale(10, 2)?),
-        Arc::new(ids.iter().map(|&id| Some(id as f64 / 8.0)).collect::<Float64Array>()),
-        Arc::new(ids.iter().map(|_| i32::try_from(version).ok()).collect::<Int32Array>()),
-        Arc::new(ids.iter().map(|id| every_seventh_is_null(id).map(|id| id % 2 == 0)).collect::<BooleanArray>()),
-        Arc::new(at.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+        Arc::new(
+            ids.iter()
+                .map(|id| Some(format!("näme {:04}", id * 37 % 6_007)))
+                .collect::<StringArray>(),
+        ),
+        Arc::new(
+            ids.iter()
+                .map(|id| REGIONS.get((id % 3).unsigned_abs() as usize).copied())
+                .collect::<StringArray>(),
+        ),
+        Arc::new(
+            ids.iter()
+                .map(|id| i32::try_from(19_000 + id % 2).ok())
+                .collect::<Date32Array>(),
+        ),
+        Arc::new(
+            price
+                .collect::<Decimal128Array>()
+                .with_precision_and_scale(10, 2)?,
+        ),
+        Arc::new(
+            ids.iter()
+                .map(|&id| Some(id as f64 / 8.0))
+                .collect::<Float64Array>(),
+        ),
+        Arc::new(
+            ids.iter()
+                .map(|_| i32::try_from(version).ok())
+                .collect::<Int32Array>(),
+        ),
+        Arc::new(
+            ids.iter()
+                .map(|id| every_seventh_is_null(id).map(|id| id % 2 == 0))
+                .collect::<BooleanArray>(),
+        ),
+        Arc::new(
+            at.collect::<TimestampMicrosecondArray>()
+                .with_timezone("UTC"),
+        ),
         Arc::new(tags.finish()),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)

@@ -16,12 +16,18 @@ where
     let (sender, receiver) = oneshot::channel();
     rayon::spawn(move || {
         // A panic must not take the pool's worker down with it; the caller gets an error instead.
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))
-            .unwrap_or_else(|_| Err(Error::internal("a CPU job panicked; see the log for its message")));
+        let result =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).unwrap_or_else(|_| {
+                Err(Error::internal(
+                    "a CPU job panicked; see the log for its message",
+                ))
+            });
         // The receiver is gone when the caller was cancelled: nobody wants the result then.
         drop(sender.send(result));
     });
-    receiver.await.map_err(|_| Error::internal("the CPU pool dropped a job"))?
+    receiver
+        .await
+        .map_err(|_| Error::internal("the CPU pool dropped a job"))?
 }
 
 #[cfg(test)]

@@ -99,7 +99,14 @@ impl BaseFileWriter {
         let encoder = Box::new(Encoder::try_new(format)?);
         let memory = env.memory.book(0);
         let upload = FileUpload::new(storage, path);
-        Ok(Self { encoder: Some(encoder), upload, memory, env, rows: 0, estimated_bytes: 0 })
+        Ok(Self {
+            encoder: Some(encoder),
+            upload,
+            memory,
+            env,
+            rows: 0,
+            estimated_bytes: 0,
+        })
     }
 
     /// About how long the file would be if it were finished now.
@@ -113,12 +120,15 @@ impl BaseFileWriter {
     where
         F: FnOnce(u64) -> Result<RecordBatch> + Send + 'static,
     {
-        let mut encoder =
-            self.encoder.take().ok_or_else(|| Error::internal("a base file writer was used after it failed"))?;
+        let mut encoder = self
+            .encoder
+            .take()
+            .ok_or_else(|| Error::internal("a base file writer was used after it failed"))?;
         let rows_before = self.rows;
         let is_short_of_memory = self.env.memory.used_bytes() > self.env.memory.ceiling_bytes();
         let (encoder, encoded) = run_on_cpu(move || {
-            let encoded = make_rows(rows_before).and_then(|rows| encoder.encode(&rows, is_short_of_memory))?;
+            let encoded = make_rows(rows_before)
+                .and_then(|rows| encoder.encode(&rows, is_short_of_memory))?;
             Ok((encoder, encoded))
         })
         .await?;
@@ -128,18 +138,25 @@ impl BaseFileWriter {
         if !encoded.bytes.is_empty() {
             self.upload.write(encoded.bytes).await?;
         }
-        self.memory.resize(encoded.held_bytes + self.upload.buffered_bytes());
+        self.memory
+            .resize(encoded.held_bytes + self.upload.buffered_bytes());
         Ok(())
     }
 
     /// Writes the footer and publishes the file.
     pub(crate) async fn finish(mut self) -> Result<WrittenBaseFile> {
-        let mut encoder =
-            self.encoder.take().ok_or_else(|| Error::internal("a base file writer was used after it failed"))?;
+        let mut encoder = self
+            .encoder
+            .take()
+            .ok_or_else(|| Error::internal("a base file writer was used after it failed"))?;
         let (metadata, bytes) = run_on_cpu(move || encoder.finish()).await?;
         self.upload.write(bytes).await?;
         let size_bytes = self.upload.finish().await?;
-        Ok(WrittenBaseFile { size_bytes, rows: self.rows, metadata })
+        Ok(WrittenBaseFile {
+            size_bytes,
+            rows: self.rows,
+            metadata,
+        })
     }
 
     /// Gives the file up.
@@ -150,16 +167,27 @@ impl BaseFileWriter {
 
 impl Encoder {
     fn try_new(format: &BaseFileFormat) -> Result<Self> {
-        let (name, namespace) = (record_name(&format.table_name), record_namespace(&format.table_name));
+        let (name, namespace) = (
+            record_name(&format.table_name),
+            record_namespace(&format.table_name),
+        );
         let options = ArrowWriterOptions::new()
             .with_properties(properties(format))
             .with_skip_arrow_metadata(true)
-            .with_parquet_schema(parquet_schema(&format.schema, &format!("{namespace}.{name}"))?);
+            .with_parquet_schema(parquet_schema(
+                &format.schema,
+                &format!("{namespace}.{name}"),
+            )?);
         let schema = Arc::clone(&format.schema);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options)?;
         let row_group_bytes = usize::try_from(format.options.row_group_bytes).unwrap_or(usize::MAX);
         let keys = KeyFooter::new(format.options.bloom_fpp);
-        Ok(Self { parquet, keys, schema, row_group_bytes })
+        Ok(Self {
+            parquet,
+            keys,
+            schema,
+            row_group_bytes,
+        })
     }
 
     fn encode(&mut self, rows: &RecordBatch, is_short_of_memory: bool) -> Result<Encoded> {
@@ -180,13 +208,15 @@ impl Encoder {
             bytes,
             rows: rows.num_rows() as u64,
             held_bytes: (self.parquet.memory_size() + self.keys.memory_bytes()) as u64,
-            estimated_bytes: (self.parquet.bytes_written() + self.parquet.in_progress_size()) as u64,
+            estimated_bytes: (self.parquet.bytes_written() + self.parquet.in_progress_size())
+                as u64,
         })
     }
 
     fn finish(&mut self) -> Result<(ParquetMetaData, Vec<u8>)> {
         for (key, value) in self.keys.entries() {
-            self.parquet.append_key_value_metadata(KeyValue::new(key, value));
+            self.parquet
+                .append_key_value_metadata(KeyValue::new(key, value));
         }
         let metadata = self.parquet.finish()?;
         Ok((metadata, std::mem::take(self.parquet.inner_mut())))
@@ -208,7 +238,10 @@ fn properties(format: &BaseFileFormat) -> WriterProperties {
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX))
-        .set_key_value_metadata(Some(vec![KeyValue::new("parquet.avro.schema".to_owned(), format.avro_schema.clone())]));
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            "parquet.avro.schema".to_owned(),
+            format.avro_schema.clone(),
+        )]));
     // Sequence numbers and keys are unique: no dictionary, but they share prefixes with their neighbours.
     for name in [META_COLUMNS[1], META_COLUMNS[2]] {
         properties = properties
@@ -216,14 +249,16 @@ fn properties(format: &BaseFileFormat) -> WriterProperties {
             .set_column_encoding(column(name), Encoding::DELTA_BYTE_ARRAY);
     }
     for name in [META_COLUMNS[1], META_COLUMNS[4]] {
-        properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::None);
+        properties =
+            properties.set_column_statistics_enabled(column(name), EnabledStatistics::None);
     }
     if let [name] = format.record_key.as_slice()
         && let Ok(field) = format.schema.field_with_name(name)
     {
         properties = properties.set_column_dictionary_enabled(column(name), false);
         if field.data_type().is_integer() {
-            properties = properties.set_column_encoding(column(name), Encoding::DELTA_BINARY_PACKED);
+            properties =
+                properties.set_column_encoding(column(name), Encoding::DELTA_BINARY_PACKED);
         }
     }
     properties.build()

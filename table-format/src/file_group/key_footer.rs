@@ -32,7 +32,9 @@ impl KeyFooter {
     /// A collector whose filter aims at `fpp` false positives.
     pub(crate) fn new(fpp: f64) -> Self {
         let bits_per_key = -fpp.ln() / (std::f64::consts::LN_2 * std::f64::consts::LN_2);
-        let hashes = (bits_per_key * std::f64::consts::LN_2).ceil().clamp(1.0, 30.0);
+        let hashes = (bits_per_key * std::f64::consts::LN_2)
+            .ceil()
+            .clamp(1.0, 30.0);
         Self {
             filter: BloomFilter::simple_of_size(BITS_MAX, hashes as u32),
             bits_per_key,
@@ -83,8 +85,10 @@ impl KeyFooter {
             self.filter.fold(BITS_MAX / bits);
         }
         let kind = self.filter.filter_type().as_str().to_owned();
-        let mut entries =
-            vec![(FOOTER_KEY.to_owned(), self.filter.to_base64()), (TYPE_CODE_KEY.to_owned(), kind)];
+        let mut entries = vec![
+            (FOOTER_KEY.to_owned(), self.filter.to_base64()),
+            (TYPE_CODE_KEY.to_owned(), kind),
+        ];
         entries.extend(self.min.take().map(|min| (MIN_RECORD_KEY.to_owned(), min)));
         entries.extend(self.max.take().map(|max| (MAX_RECORD_KEY.to_owned(), max)));
         entries
@@ -103,7 +107,10 @@ mod tests {
             footer.add(&StringArray::from(part.to_vec()));
         }
         let entries = footer.entries();
-        (BloomFilter::from_base64(&entries[0].1, BloomFilterType::Simple).unwrap(), entries.len())
+        (
+            BloomFilter::from_base64(&entries[0].1, BloomFilterType::Simple).unwrap(),
+            entries.len(),
+        )
     }
 
     #[test]
@@ -117,7 +124,14 @@ mod tests {
     fn a_filter_with_too_many_keys_holds_them_all() {
         let (filter, entries) = footer(0..2_200_000);
         assert_eq!(entries, 4);
-        assert!((0..2_200_000).step_by(997).all(|key: u32| filter.might_contain(&key.to_string())));
-        assert!(filter.to_base64().len() < 1_000, "a saturated filter is small");
+        assert!(
+            (0..2_200_000)
+                .step_by(997)
+                .all(|key: u32| filter.might_contain(&key.to_string()))
+        );
+        assert!(
+            filter.to_base64().len() < 1_000,
+            "a saturated filter is small"
+        );
     }
 }

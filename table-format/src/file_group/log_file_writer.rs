@@ -44,7 +44,11 @@ impl LogBlocks<'_> {
     }
 
     /// The delete block of `keys` in one partition. The ordering value 0 says that the delete wins over all before it.
-    pub(crate) fn encode_deletes(&self, keys: &StringArray, partition_path: &str) -> Result<Vec<u8>> {
+    pub(crate) fn encode_deletes(
+        &self,
+        keys: &StringArray,
+        partition_path: &str,
+    ) -> Result<Vec<u8>> {
         let records: Vec<DeleteRecord> = keys
             .iter()
             .flatten()

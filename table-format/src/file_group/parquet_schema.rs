@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit as ParquetTimeUnit, Type as PhysicalType};
+use parquet::basic::{
+    ConvertedType, LogicalType, Repetition, TimeUnit as ParquetTimeUnit, Type as PhysicalType,
+};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use crate::codec::avro::decimal_fixed_size;
@@ -18,21 +20,32 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `Unsupported` for a column type that some Hudi reader or writer mishandles.
 pub(crate) fn parquet_schema(schema: &Schema, root: &str) -> Result<SchemaDescriptor> {
-    let fields =
-        schema.fields().iter().map(|field| parquet_type(field, field.name())).collect::<Result<_>>()?;
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| parquet_type(field, field.name()))
+        .collect::<Result<_>>()?;
     let message = Type::group_type_builder(root).with_fields(fields).build()?;
     Ok(SchemaDescriptor::new(Arc::new(message)))
 }
 
 fn parquet_type(field: &Field, name: &str) -> Result<TypePtr> {
-    let repetition = if field.is_nullable() { Repetition::OPTIONAL } else { Repetition::REQUIRED };
+    let repetition = if field.is_nullable() {
+        Repetition::OPTIONAL
+    } else {
+        Repetition::REQUIRED
+    };
     match field.data_type() {
         DataType::List(item) | DataType::LargeList(item) => list_type(item, name, repetition),
         DataType::Map(entries, _) => map_type(entries, name, repetition),
         DataType::Struct(fields) => {
-            let fields =
-                fields.iter().map(|child| parquet_type(child, child.name())).collect::<Result<_>>()?;
-            let group = Type::group_type_builder(name).with_repetition(repetition).with_fields(fields);
+            let fields = fields
+                .iter()
+                .map(|child| parquet_type(child, child.name()))
+                .collect::<Result<_>>()?;
+            let group = Type::group_type_builder(name)
+                .with_repetition(repetition)
+                .with_fields(fields);
             Ok(Arc::new(group.build()?))
         }
         leaf => leaf_type(leaf, name, repetition),
@@ -55,10 +68,14 @@ fn list_type(item: &Field, name: &str, repetition: Repetition) -> Result<TypePtr
 
 fn map_type(entries: &Field, name: &str, repetition: Repetition) -> Result<TypePtr> {
     let DataType::Struct(entry) = entries.data_type() else {
-        return Err(Error::invalid(format!("map column `{name}` has entries that are no struct")));
+        return Err(Error::invalid(format!(
+            "map column `{name}` has entries that are no struct"
+        )));
     };
     let [key, value] = entry.as_ref() else {
-        return Err(Error::invalid(format!("map column `{name}` has entries without key and value")));
+        return Err(Error::invalid(format!(
+            "map column `{name}` has entries without key and value"
+        )));
     };
     let key = parquet_type(&key.as_ref().clone().with_nullable(false), "key")?;
     let repeated = Type::group_type_builder("key_value")
@@ -83,15 +100,19 @@ fn leaf_type(data_type: &DataType, name: &str, repetition: Repetition) -> Result
         DataType::Int64 => (PhysicalType::INT64, None),
         DataType::Float32 => (PhysicalType::FLOAT, None),
         DataType::Float64 => (PhysicalType::DOUBLE, None),
-        DataType::Utf8 | DataType::LargeUtf8 => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
+        DataType::Utf8 | DataType::LargeUtf8 => {
+            (PhysicalType::BYTE_ARRAY, Some(LogicalType::String))
+        }
         DataType::Binary | DataType::LargeBinary => (PhysicalType::BYTE_ARRAY, None),
         DataType::Date32 => (PhysicalType::INT32, Some(LogicalType::Date)),
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            (PhysicalType::INT64, timestamp(ParquetTimeUnit::MICROS, zone))
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, zone) => {
-            (PhysicalType::INT64, timestamp(ParquetTimeUnit::MILLIS, zone))
-        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => (
+            PhysicalType::INT64,
+            timestamp(ParquetTimeUnit::MICROS, zone),
+        ),
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => (
+            PhysicalType::INT64,
+            timestamp(ParquetTimeUnit::MILLIS, zone),
+        ),
         DataType::FixedSizeBinary(length) => {
             let leaf = Type::primitive_type_builder(name, PhysicalType::FIXED_LEN_BYTE_ARRAY)
                 .with_repetition(repetition)
@@ -135,17 +156,28 @@ mod tests {
     fn decimals_are_fixed_and_items_are_called_element() {
         let schema = Schema::new(vec![
             Field::new("d", DataType::Decimal128(9, 2), true),
-            Field::new("l", DataType::List(Arc::new(Field::new("item", DataType::Int64, true))), true),
+            Field::new(
+                "l",
+                DataType::List(Arc::new(Field::new("item", DataType::Int64, true))),
+                true,
+            ),
         ]);
         let parquet = parquet_schema(&schema, "t").unwrap();
-        assert_eq!(parquet.column(0).physical_type(), PhysicalType::FIXED_LEN_BYTE_ARRAY);
+        assert_eq!(
+            parquet.column(0).physical_type(),
+            PhysicalType::FIXED_LEN_BYTE_ARRAY
+        );
         assert_eq!(parquet.column(0).type_length(), 4);
         assert_eq!(parquet.column(1).path().string(), "l.list.element");
     }
 
     #[test]
     fn types_that_some_reader_mishandles_are_refused() {
-        for data_type in [DataType::Time64(TimeUnit::Microsecond), DataType::UInt64, DataType::Date64] {
+        for data_type in [
+            DataType::Time64(TimeUnit::Microsecond),
+            DataType::UInt64,
+            DataType::Date64,
+        ] {
             let schema = Schema::new(vec![Field::new("c", data_type, true)]);
             assert!(parquet_schema(&schema, "t").is_err());
         }

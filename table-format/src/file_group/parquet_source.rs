@@ -25,13 +25,19 @@ pub(crate) struct ParquetSource {
 impl ParquetSource {
     /// The file at the table-relative `path`.
     pub(crate) fn new(storage: Storage, path: String, size_bytes: u64) -> Self {
-        Self { storage, path, size_bytes }
+        Self {
+            storage,
+            path,
+            size_bytes,
+        }
     }
 
     /// The footer.
     pub(crate) async fn footer(mut self) -> Result<Arc<ParquetMetaData>> {
         let path = self.path.clone();
-        self.get_metadata(None).await.map_err(|error| Error::from(error).context(format!("reading {path}")))
+        self.get_metadata(None)
+            .await
+            .map_err(|error| Error::from(error).context(format!("reading {path}")))
     }
 
     /// The footer read, and a stream of the rows to be configured.
@@ -61,7 +67,9 @@ impl AsyncFileReader for ParquetSource {
             let reader = ParquetMetaDataReader::new()
                 .with_prefetch_hint(Some(64 << 10))
                 .with_metadata_options(options.map(|options| options.metadata_options().clone()));
-            Ok(Arc::new(reader.load_and_finish(&mut *self, size_bytes).await?))
+            Ok(Arc::new(
+                reader.load_and_finish(&mut *self, size_bytes).await?,
+            ))
         }
         .boxed()
     }

@@ -21,7 +21,13 @@ pub(crate) struct FileUpload {
 impl FileUpload {
     /// An upload to the table-relative `path`, which must not exist.
     pub(crate) fn new(storage: Storage, path: String) -> Self {
-        Self { storage, path, buffer: Vec::new(), parts: None, sent_bytes: 0 }
+        Self {
+            storage,
+            path,
+            buffer: Vec::new(),
+            parts: None,
+            sent_bytes: 0,
+        }
     }
 
     /// Bytes waiting for a part to fill up.
@@ -36,7 +42,11 @@ impl FileUpload {
         } else {
             self.buffer.extend_from_slice(&bytes);
         }
-        if self.buffer.len() >= PART_BYTES { self.send_part().await } else { Ok(()) }
+        if self.buffer.len() >= PART_BYTES {
+            self.send_part().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn send_part(&mut self) -> Result<()> {
@@ -47,7 +57,8 @@ impl FileUpload {
             None => {
                 let path = self.storage.object_path(&self.path)?;
                 let upload = self.storage.object_store().put_multipart(&path).await;
-                self.parts.insert(upload.map_err(|error| self.storage_error(error))?)
+                self.parts
+                    .insert(upload.map_err(|error| self.storage_error(error))?)
             }
         };
         let sent = parts.put_part(PutPayload::from(part)).await;
@@ -58,14 +69,19 @@ impl FileUpload {
     pub(crate) async fn finish(mut self) -> Result<u64> {
         if self.parts.is_none() {
             let length = self.buffer.len() as u64;
-            self.storage.create(&self.path, std::mem::take(&mut self.buffer).into()).await?;
+            self.storage
+                .create(&self.path, std::mem::take(&mut self.buffer).into())
+                .await?;
             return Ok(length);
         }
         if !self.buffer.is_empty() {
             self.send_part().await?;
         }
         if let Some(mut parts) = self.parts.take() {
-            parts.complete().await.map_err(|error| self.storage_error(error))?;
+            parts
+                .complete()
+                .await
+                .map_err(|error| self.storage_error(error))?;
         }
         Ok(self.sent_bytes)
     }
@@ -73,7 +89,10 @@ impl FileUpload {
     /// Gives the file up; what was sent is removed from the store.
     pub(crate) async fn abort(mut self) -> Result<()> {
         match self.parts.take() {
-            Some(mut parts) => Ok(parts.abort().await.map_err(|error| self.storage_error(error))?),
+            Some(mut parts) => Ok(parts
+                .abort()
+                .await
+                .map_err(|error| self.storage_error(error))?),
             None => Ok(()),
         }
     }

@@ -72,13 +72,18 @@ impl KeyRangeIndex {
 
     /// Adds a group, or replaces the one of the same file id.
     pub(crate) fn put(&mut self, group: Group) {
-        self.partitions.entry(group.slice.partition_path.clone()).or_default().put(group);
+        self.partitions
+            .entry(group.slice.partition_path.clone())
+            .or_default()
+            .put(group);
     }
 
     /// All groups.
     #[cfg(test)]
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.partitions.values().flat_map(|partition| &partition.groups)
+        self.partitions
+            .values()
+            .flat_map(|partition| &partition.groups)
     }
 
     /// The group of `slice`, if it consists of the very same files.
@@ -95,7 +100,10 @@ impl FromIterator<Group> for KeyRangeIndex {
             let path = group.slice.partition_path.clone();
             index.partitions.entry(path).or_default().groups.push(group);
         }
-        index.partitions.values_mut().for_each(PartitionRanges::rebuild);
+        index
+            .partitions
+            .values_mut()
+            .for_each(PartitionRanges::rebuild);
         index
     }
 }
@@ -107,7 +115,11 @@ impl PartitionRanges {
     }
 
     fn put(&mut self, group: Group) {
-        match self.groups.iter_mut().find(|known| known.slice.file_id == group.slice.file_id) {
+        match self
+            .groups
+            .iter_mut()
+            .find(|known| known.slice.file_id == group.slice.file_id)
+        {
             Some(known) => *known = group,
             None => self.groups.push(group),
         }
@@ -115,7 +127,8 @@ impl PartitionRanges {
     }
 
     fn rebuild(&mut self) {
-        self.groups.sort_by(|a, b| lower_bound(a).cmp(&lower_bound(b)));
+        self.groups
+            .sort_by(|a, b| lower_bound(a).cmp(&lower_bound(b)));
         self.reach.clear();
         let mut furthest = 0;
         for position in 0..self.groups.len() {
@@ -167,7 +180,12 @@ impl PartitionRanges {
     /// Spreads new keys over the neighbouring groups that have room, else over new groups. `rows` lie in no range.
     ///
     /// Keys are taken in ascending order, and a new group holds keys of one gap only, so ranges stay disjoint.
-    pub(crate) fn place(&self, keys: &KeyColumn<'_>, rows: &[u32], room: Room) -> Vec<(u32, Target)> {
+    pub(crate) fn place(
+        &self,
+        keys: &KeyColumn<'_>,
+        rows: &[u32],
+        room: Room,
+    ) -> Vec<(u32, Target)> {
         let mut ascending = rows.to_vec();
         ascending.sort_by(|&a, &b| keys.compare_rows(a as usize, b as usize));
         let mut bytes: Vec<u64> = self.groups.iter().map(|group| group.bytes).collect();
@@ -185,7 +203,11 @@ impl PartitionRanges {
                 Some((of_gap, new)) if of_gap == gap && new_bytes[new] < room.group_bytes_max => {
                     Target::New(new)
                 }
-                _ => match gap.checked_sub(1).and_then(neighbour).or_else(|| neighbour(gap)) {
+                _ => match gap
+                    .checked_sub(1)
+                    .and_then(neighbour)
+                    .or_else(|| neighbour(gap))
+                {
                     Some(position) => Target::Group(position),
                     None => {
                         new_bytes.push(0);
@@ -206,7 +228,10 @@ impl PartitionRanges {
 
 /// Orders groups by where they begin: no rows, then no bound, then by value.
 fn lower_bound(group: &Group) -> (bool, Option<&KeyValue>) {
-    (group.range.is_some(), group.range.as_ref().and_then(|range| range.min.as_ref()))
+    (
+        group.range.is_some(),
+        group.range.as_ref().and_then(|range| range.min.as_ref()),
+    )
 }
 
 /// Orders groups by where they end: no rows, then by value, then no bound.
@@ -245,7 +270,10 @@ mod tests {
                 base_file: None,
                 log_files: Vec::new(),
             },
-            range: range.map(|(min, max)| KeyRange { min: bound(min), max: bound(max) }),
+            range: range.map(|(min, max)| KeyRange {
+                min: bound(min),
+                max: bound(max),
+            }),
             bytes,
         }
     }
@@ -255,7 +283,11 @@ mod tests {
         index.partition("").cloned().unwrap_or_default()
     }
 
-    const ROOM: Room = Room { small_group_bytes: 100, group_bytes_max: 100, row_bytes: 10 };
+    const ROOM: Room = Room {
+        small_group_bytes: 100,
+        group_bytes_max: 100,
+        row_bytes: 10,
+    };
 
     proptest! {
         #[test]
@@ -291,7 +323,10 @@ mod tests {
         let column: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
         let rows: Vec<u32> = (0..).take(keys.len()).collect();
         let placed = partition.place(&KeyColumn::new(&column), &rows, ROOM);
-        placed.into_iter().map(|(row, target)| (keys[row as usize], target)).collect()
+        placed
+            .into_iter()
+            .map(|(row, target)| (keys[row as usize], target))
+            .collect()
     }
 
     #[test]
@@ -299,7 +334,12 @@ mod tests {
         let groups = vec![group(0, Some((0, 9)), 100), group(1, Some((10, 19)), 80)];
         let placed = place(groups, &[25, 21, 22, 23]);
         let tail = Target::Group(1);
-        let expected = [(21, tail), (22, tail), (23, Target::New(0)), (25, Target::New(0))];
+        let expected = [
+            (21, tail),
+            (22, tail),
+            (23, Target::New(0)),
+            (25, Target::New(0)),
+        ];
         assert_eq!(placed, expected);
     }
 
@@ -307,8 +347,12 @@ mod tests {
     fn new_groups_stay_within_one_gap() {
         let groups = vec![group(0, Some((10, 19)), 100), group(1, Some((30, 39)), 100)];
         let placed = place(groups, &[50, 5, 25, 6]);
-        let expected =
-            [(5, Target::New(0)), (6, Target::New(0)), (25, Target::New(1)), (50, Target::New(2))];
+        let expected = [
+            (5, Target::New(0)),
+            (6, Target::New(0)),
+            (25, Target::New(1)),
+            (50, Target::New(2)),
+        ];
         assert_eq!(placed, expected);
     }
 
@@ -318,6 +362,10 @@ mod tests {
         assert_eq!(placed, [(3, Target::Group(0))]);
         let placed = place(Vec::new(), &(0..25).collect::<Vec<i64>>());
         assert_eq!(placed[9].1, Target::New(0));
-        assert_eq!(placed[24].1, Target::New(2), "a full group is followed by another");
+        assert_eq!(
+            placed[24].1,
+            Target::New(2),
+            "a full group is followed by another"
+        );
     }
 }

@@ -6,8 +6,8 @@
 use std::cmp::Ordering;
 
 use arrow::array::types::{
-    Date32Type, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-    TimestampMillisecondType,
+    Date32Type, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, TimestampMillisecondType,
 };
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
@@ -36,7 +36,10 @@ pub(crate) struct KeyRange {
 
 impl KeyRange {
     /// Every value: what a file without usable statistics may hold.
-    pub(crate) const EVERYTHING: Self = Self { min: None, max: None };
+    pub(crate) const EVERYTHING: Self = Self {
+        min: None,
+        max: None,
+    };
 
     /// The smallest range that holds both.
     #[must_use]
@@ -83,7 +86,10 @@ impl<'a> KeyColumn<'a> {
                 Self::Numbers(numbers::<TimestampMicrosecondType>(column, 1))
             }
             DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                Self::Numbers(numbers::<TimestampMillisecondType>(column, MICROS_PER_MILLI))
+                Self::Numbers(numbers::<TimestampMillisecondType>(
+                    column,
+                    MICROS_PER_MILLI,
+                ))
             }
             DataType::Decimal128(_, _) => Self::Numbers(numbers::<Decimal128Type>(column, 1)),
             DataType::Utf8 => Self::Text(column.as_string()),
@@ -97,7 +103,9 @@ impl<'a> KeyColumn<'a> {
         match (self, bound) {
             (Self::Numbers(numbers), KeyValue::Number(bound)) => numbers[row].cmp(bound),
             (Self::Text(text), KeyValue::Bytes(bound)) => text.value(row).as_bytes().cmp(bound),
-            (Self::Binary(binary), KeyValue::Bytes(bound)) => binary.value(row).cmp(bound.as_slice()),
+            (Self::Binary(binary), KeyValue::Bytes(bound)) => {
+                binary.value(row).cmp(bound.as_slice())
+            }
             // Opaque values equal everything; a bound of another kind cannot exclude a value either.
             _ => Ordering::Equal,
         }
@@ -130,7 +138,10 @@ impl<'a> KeyColumn<'a> {
     {
         let smallest = rows.clone().min_by(|&a, &b| self.compare_rows(a, b))?;
         let largest = rows.max_by(|&a, &b| self.compare_rows(a, b))?;
-        Some(KeyRange { min: Some(self.value(smallest)), max: Some(self.value(largest)) })
+        Some(KeyRange {
+            min: Some(self.value(smallest)),
+            max: Some(self.value(largest)),
+        })
     }
 }
 
@@ -139,7 +150,12 @@ where
     T: ArrowPrimitiveType,
     T::Native: Into<i128>,
 {
-    column.as_primitive::<T>().values().iter().map(|&value| value.into() * factor).collect()
+    column
+        .as_primitive::<T>()
+        .values()
+        .iter()
+        .map(|&value| value.into() * factor)
+        .collect()
 }
 
 /// The range of the keys in a base file, from the statistics of column `field`; `None` for a file without rows.
@@ -151,9 +167,16 @@ pub(crate) fn range_in_footer(
     data_type: &DataType,
 ) -> Option<KeyRange> {
     let schema = footer.file_metadata().schema_descr();
-    let column = schema.columns().iter().position(|column| column.path().parts() == [field]);
+    let column = schema
+        .columns()
+        .iter()
+        .position(|column| column.path().parts() == [field]);
     let mut range: Option<KeyRange> = None;
-    for group in footer.row_groups().iter().filter(|group| group.num_rows() > 0) {
+    for group in footer
+        .row_groups()
+        .iter()
+        .filter(|group| group.num_rows() > 0)
+    {
         let known = column.and_then(|column| {
             let chunk = group.columns().get(column)?;
             statistics_range(chunk.statistics()?, chunk.column_descr(), data_type)
@@ -192,15 +215,20 @@ fn statistics_range(
                 Statistics::FixedLenByteArray(_) | Statistics::ByteArray(_)
                     if matches!(data_type, DataType::Decimal128(_, _)) && is_exact(statistics) =>
                 {
-                    (big_endian(statistics.min_bytes_opt()?)?, big_endian(statistics.max_bytes_opt()?)?)
+                    (
+                        big_endian(statistics.min_bytes_opt()?)?,
+                        big_endian(statistics.max_bytes_opt()?)?,
+                    )
                 }
                 _ => return None,
             };
             numbers(min, max, unit_factor(column, data_type)?)
         }
         DataType::Utf8 | DataType::Binary => {
-            let is_binary =
-                matches!(statistics, Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_));
+            let is_binary = matches!(
+                statistics,
+                Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_)
+            );
             // Old writers compared bytes as signed numbers.
             (is_binary && !statistics.is_min_max_deprecated()).then_some(())?;
             Some(KeyRange {

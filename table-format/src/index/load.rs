@@ -29,7 +29,12 @@ pub(crate) async fn load_index(
 ) -> Result<KeyRangeIndex> {
     let data_type = schema
         .field_with_name(key_field)
-        .map_err(|_| Error::corrupt(config.name(), format!("the schema lacks the record key `{key_field}`")))?
+        .map_err(|_| {
+            Error::corrupt(
+                config.name(),
+                format!("the schema lacks the record key `{key_field}`"),
+            )
+        })?
         .data_type();
     let visibility = Visibility::new(timeline, Horizon::Latest);
     let slices = latest_slices(storage, config, timeline, &visibility).await?;
@@ -39,7 +44,11 @@ pub(crate) async fn load_index(
                 return Ok(group.clone());
             }
             let range = slice_range(storage, &slice, key_field, data_type).await?;
-            Ok::<_, Error>(Group { bytes: slice_bytes(&slice), range, slice })
+            Ok::<_, Error>(Group {
+                bytes: slice_bytes(&slice),
+                range,
+                slice,
+            })
         })
         .buffer_unordered(SLICES_AT_ONCE)
         .try_collect()
@@ -63,13 +72,17 @@ async fn slice_range(
     let mut range = None;
     if let Some(base) = &slice.base_file {
         let path = slice.path_of(&base.to_string());
-        let footer = ParquetSource::new(storage.clone(), path, base.size_bytes).footer().await?;
+        let footer = ParquetSource::new(storage.clone(), path, base.size_bytes)
+            .footer()
+            .await?;
         range = range_in_footer(&footer, key_field, data_type);
     }
     for log in &slice.log_files {
         let path = slice.path_of(&log.to_string());
         read_log_keys(storage, &path, |entry| {
-            let LogEntry::Records(batch) = entry else { return };
+            let LogEntry::Records(batch) = entry else {
+                return;
+            };
             // A log of an older schema may hold the key in a narrower type: a range of that kind holds it just as well.
             let logged = match batch.column_by_name(key_field) {
                 Some(column) => KeyColumn::new(column).range(0..batch.num_rows()),

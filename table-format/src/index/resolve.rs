@@ -45,23 +45,34 @@ pub(crate) async fn decide(
                 Some(group) => &group.slice,
                 None => return Ok((group, Vec::new())),
             };
-            let keys: Vec<&str> = questions.iter().map(|&question| undecided[question].key).collect();
+            let keys: Vec<&str> = questions
+                .iter()
+                .map(|&question| undecided[question].key)
+                .collect();
             let held = live_keys(context, slice, &keys).await?;
-            let held = questions.into_iter().zip(held).filter(|(_, held)| *held).map(|(question, _)| question);
+            let held = questions
+                .into_iter()
+                .zip(held)
+                .filter(|(_, held)| *held)
+                .map(|(question, _)| question);
             Ok::<_, Error>((group, held.collect()))
         })
         .buffer_unordered(GROUPS_AT_ONCE)
         .try_collect()
         .await?;
-    let mut answers: Vec<Option<usize>> =
-        undecided.iter().map(|undecided| undecided.groups.first().copied()).collect();
+    let mut answers: Vec<Option<usize>> = undecided
+        .iter()
+        .map(|undecided| undecided.groups.first().copied())
+        .collect();
     for (group, questions) in holders {
         for question in questions {
             answers[question] = Some(group);
         }
     }
     let answered = undecided.iter().zip(answers);
-    Ok(answered.filter_map(|(undecided, group)| Some((undecided.position, group?))).collect())
+    Ok(answered
+        .filter_map(|(undecided, group)| Some((undecided.position, group?)))
+        .collect())
 }
 
 /// Which of `keys` are alive in a slice: in the base file or a log, and not deleted since.
@@ -85,21 +96,33 @@ async fn live_keys(context: &WriteContext, slice: &FileSlice, keys: &[&str]) -> 
             let mut batches = builder.with_projection(mask).build()?;
             let failed = |error| Error::from(error).context(format!("reading {path}"));
             while let Some(batch) = batches.try_next().await.map_err(failed)? {
-                let column = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
-                let column = column.ok_or_else(|| Error::corrupt(&path, "no text in _hoodie_record_key"))?;
+                let column = batch
+                    .columns()
+                    .first()
+                    .and_then(|column| column.as_string_opt::<i32>());
+                let column =
+                    column.ok_or_else(|| Error::corrupt(&path, "no text in _hoodie_record_key"))?;
                 column.iter().flatten().for_each(|key| set(key, true));
             }
         }
     }
     for log in &slice.log_files {
-        read_log_keys(&context.storage, &slice.path_of(&log.to_string()), |entry| match entry {
-            LogEntry::Records(batch) => {
-                let keys: Option<&StringArray> =
-                    batch.column_by_name(META_COLUMNS[2]).and_then(|column| column.as_string_opt());
-                keys.into_iter().flat_map(StringArray::iter).flatten().for_each(|key| set(key, true));
-            }
-            LogEntry::Delete(key) => set(key, false),
-        })
+        read_log_keys(
+            &context.storage,
+            &slice.path_of(&log.to_string()),
+            |entry| match entry {
+                LogEntry::Records(batch) => {
+                    let keys: Option<&StringArray> = batch
+                        .column_by_name(META_COLUMNS[2])
+                        .and_then(|column| column.as_string_opt());
+                    keys.into_iter()
+                        .flat_map(StringArray::iter)
+                        .flatten()
+                        .for_each(|key| set(key, true));
+                }
+                LogEntry::Delete(key) => set(key, false),
+            },
+        )
         .await?;
     }
     Ok(live)
@@ -109,11 +132,19 @@ async fn live_keys(context: &WriteContext, slice: &FileSlice, keys: &[&str]) -> 
 fn filter_may_hold(footer: &parquet::file::metadata::ParquetMetaData, keys: &[&str]) -> bool {
     let value = |name: &str| {
         let entries = footer.file_metadata().key_value_metadata()?;
-        entries.iter().find(|entry| entry.key == name)?.value.as_deref()
+        entries
+            .iter()
+            .find(|entry| entry.key == name)?
+            .value
+            .as_deref()
     };
-    let Some(text) = value(FOOTER_KEY) else { return true };
+    let Some(text) = value(FOOTER_KEY) else {
+        return true;
+    };
     let kind = value(TYPE_CODE_KEY).map_or(Ok(BloomFilterType::Simple), BloomFilterType::parse);
     // A filter that cannot be read rules nothing out.
-    let Ok(filter) = kind.and_then(|kind| BloomFilter::from_base64(text, kind)) else { return true };
+    let Ok(filter) = kind.and_then(|kind| BloomFilter::from_base64(text, kind)) else {
+        return true;
+    };
     keys.iter().any(|key| filter.might_contain(key))
 }

@@ -266,8 +266,8 @@ mod tests {
     use super::*;
 
     fn text(column: ArrayRef) -> String {
-        let mut out = String::new();
-        CellText::try_new("k", &column).unwrap().append(0, &mut out);
+        let (mut out, columns) = (String::new(), [column]);
+        CellText::try_new("k", &columns[0]).unwrap().append(0, &mut out);
         out
     }
 

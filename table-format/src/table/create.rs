@@ -61,11 +61,21 @@ impl Table {
             }
         }
         check_columns(&spec)?;
-        let schema =
-            arrow_to_avro(&spec.schema, &record_name(&spec.name), &record_namespace(&spec.name))?;
-        let is_kept =
-            |key: &str| TABLE_PROPERTIES.iter().any(|beginning| key.starts_with(beginning));
-        let properties = spec.properties.into_iter().filter(|(key, _)| is_kept(key)).collect();
+        let schema = arrow_to_avro(
+            &spec.schema,
+            &record_name(&spec.name),
+            &record_namespace(&spec.name),
+        )?;
+        let is_kept = |key: &str| {
+            TABLE_PROPERTIES
+                .iter()
+                .any(|beginning| key.starts_with(beginning))
+        };
+        let properties = spec
+            .properties
+            .into_iter()
+            .filter(|(key, _)| is_kept(key))
+            .collect();
         let config = NewTable {
             name: &spec.name,
             database: (!spec.database.is_empty()).then_some(spec.database.as_str()),
@@ -79,7 +89,9 @@ impl Table {
         }
         .config()?;
         // The properties come last: with them the table exists. An object store has no folders to create.
-        storage.create(PROPERTIES_PATH, encode(&config, &env)).await?;
+        storage
+            .create(PROPERTIES_PATH, encode(&config, &env))
+            .await?;
         Ok(Self::new(storage, config))
     }
 
@@ -89,10 +101,16 @@ impl Table {
     /// `Corrupt` when no schema is to be found or it cannot be read.
     pub async fn schema(&self) -> Result<SchemaRef> {
         let newest = self.timeline().await?.latest_schema(None).await?;
-        let text = newest.as_deref().or_else(|| self.config().create_schema()).ok_or_else(|| {
-            let place = self.storage().location_of(PROPERTIES_PATH);
-            Error::corrupt(place, "neither a commit nor the table's properties tell its schema")
-        })?;
+        let text = newest
+            .as_deref()
+            .or_else(|| self.config().create_schema())
+            .ok_or_else(|| {
+                let place = self.storage().location_of(PROPERTIES_PATH);
+                Error::corrupt(
+                    place,
+                    "neither a commit nor the table's properties tell its schema",
+                )
+            })?;
         Ok(without_meta_columns(avro_to_arrow(text)?.as_ref()))
     }
 
@@ -119,16 +137,24 @@ impl Table {
 fn check_columns(spec: &TableSpec) -> Result<()> {
     for field in spec.schema.fields() {
         if is_meta_column(field.name()) {
-            let message = format!("column `{}` has the name of a Hudi meta column; rename it", field.name());
+            let message = format!(
+                "column `{}` has the name of a Hudi meta column; rename it",
+                field.name()
+            );
             return Err(Error::invalid(message));
         }
     }
-    for (role, columns) in
-        [("record key", &spec.record_key), ("partition", &spec.partition_by), ("ordering", &spec.ordering)]
-    {
+    for (role, columns) in [
+        ("record key", &spec.record_key),
+        ("partition", &spec.partition_by),
+        ("ordering", &spec.ordering),
+    ] {
         for column in columns {
             if spec.schema.column_with_name(column).is_none() {
-                return Err(Error::invalid(format!("table {} has no {role} column `{column}`", spec.name)));
+                return Err(Error::invalid(format!(
+                    "table {} has no {role} column `{column}`",
+                    spec.name
+                )));
             }
         }
     }
@@ -145,15 +171,22 @@ pub(crate) async fn replace_config(
     current: &TableConfig,
     changed: &TableConfig,
 ) -> Result<()> {
-    storage.overwrite(PROPERTIES_BACKUP_PATH, encode(current, env)).await?;
-    storage.overwrite(PROPERTIES_PATH, encode(changed, env)).await?;
+    storage
+        .overwrite(PROPERTIES_BACKUP_PATH, encode(current, env))
+        .await?;
+    storage
+        .overwrite(PROPERTIES_PATH, encode(changed, env))
+        .await?;
     storage.delete(PROPERTIES_BACKUP_PATH).await
 }
 
 fn encode(config: &TableConfig, env: &Env) -> Bytes {
     let now = env.clock.now();
     let comments = [
-        format!("Properties saved on {}", now.format("%Y-%m-%dT%H:%M:%S%.3fZ")),
+        format!(
+            "Properties saved on {}",
+            now.format("%Y-%m-%dT%H:%M:%S%.3fZ")
+        ),
         now.format("%a %b %d %H:%M:%S UTC %Y").to_string(),
     ];
     config.properties().encode(&comments).into()

@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    ObjectStoreExt, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// What happens at the chosen call.
@@ -42,7 +42,12 @@ enum Outcome {
 impl FaultyStore {
     /// Wraps `inner`.
     pub fn new(inner: Arc<dyn ObjectStore>, fail_at: u64, fault: Fault) -> Self {
-        Self { inner, calls: Arc::default(), fail_at, fault }
+        Self {
+            inner,
+            calls: Arc::default(),
+            fail_at,
+            fault,
+        }
     }
 
     /// Changing calls so far.
@@ -75,12 +80,20 @@ impl fmt::Display for FaultyStore {
 }
 
 fn lost() -> object_store::Error {
-    object_store::Error::Generic { store: "FaultyStore", source: "the store is gone".into() }
+    object_store::Error::Generic {
+        store: "FaultyStore",
+        source: "the store is gone".into(),
+    }
 }
 
 #[async_trait]
 impl ObjectStore for FaultyStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         self.run(self.inner.put_opts(location, payload, opts)).await
     }
 
@@ -89,8 +102,13 @@ impl ObjectStore for FaultyStore {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let upload = self.run(self.inner.put_multipart_opts(location, opts)).await?;
-        Ok(Box::new(FaultyUpload { store: self.clone(), inner: upload }))
+        let upload = self
+            .run(self.inner.put_multipart_opts(location, opts))
+            .await?;
+        Ok(Box::new(FaultyUpload {
+            store: self.clone(),
+            inner: upload,
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

@@ -31,8 +31,14 @@ pub async fn read_table(storage: &Storage) -> Result<BTreeMap<(String, String), 
     let mut rows = BTreeMap::new();
     for slice in latest_slices(storage, table.config(), &timeline, &visibility).await? {
         for (key, row) in read_slice(storage, &slice).await? {
-            if rows.insert((slice.partition_path.clone(), key.clone()), row).is_some() {
-                return Err(Error::corrupt(&slice.file_id, format!("key {key} is in another group too")));
+            if rows
+                .insert((slice.partition_path.clone(), key.clone()), row)
+                .is_some()
+            {
+                return Err(Error::corrupt(
+                    &slice.file_id,
+                    format!("key {key} is in another group too"),
+                ));
             }
         }
     }
@@ -58,7 +64,8 @@ async fn read_slice(storage: &Storage, slice: &FileSlice) -> Result<BTreeMap<Str
             let block = block?;
             match block.kind {
                 BlockKind::AvroData => {
-                    let mut decoder = RecordDecoder::try_new(block.header.schema().unwrap_or_default())?;
+                    let mut decoder =
+                        RecordDecoder::try_new(block.header.schema().unwrap_or_default())?;
                     for record in block.avro_records()? {
                         decoder.decode(record?)?;
                     }
@@ -78,15 +85,21 @@ async fn read_slice(storage: &Storage, slice: &FileSlice) -> Result<BTreeMap<Str
 
 fn rows_of(batch: &RecordBatch, slice: &FileSlice, file_name: &str) -> Result<Vec<(String, Row)>> {
     let meta = |index: usize, row: usize| -> Result<String> {
-        let column = batch.column_by_name(META_COLUMNS[index]).and_then(|column| column.as_string_opt::<i32>());
+        let column = batch
+            .column_by_name(META_COLUMNS[index])
+            .and_then(|column| column.as_string_opt::<i32>());
         let column = column.filter(|column| column.is_valid(row));
-        let column = column.ok_or_else(|| Error::corrupt(file_name, format!("no {}", META_COLUMNS[index])))?;
+        let column = column
+            .ok_or_else(|| Error::corrupt(file_name, format!("no {}", META_COLUMNS[index])))?;
         Ok(column.value(row).to_owned())
     };
     (0..batch.num_rows())
         .map(|row| {
             if meta(3, row)? != slice.partition_path || meta(4, row)? != file_name {
-                return Err(Error::corrupt(file_name, format!("row {row} says it belongs elsewhere")));
+                return Err(Error::corrupt(
+                    file_name,
+                    format!("row {row} says it belongs elsewhere"),
+                ));
             }
             let schema = batch.schema();
             let cells = schema.fields().iter().zip(batch.columns());

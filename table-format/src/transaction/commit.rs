@@ -39,7 +39,15 @@ impl Transaction {
         seen: BTreeSet<InstantTime>,
     ) -> Self {
         let upserter = Upserter::new(Arc::clone(&context), index);
-        Self { state, context, inflight, operation, upserter, bulk_groups: Arc::default(), seen }
+        Self {
+            state,
+            context,
+            inflight,
+            operation,
+            upserter,
+            bulk_groups: Arc::default(),
+            seen,
+        }
     }
 
     /// Begin time of the instant.
@@ -59,9 +67,14 @@ impl Transaction {
 
     /// Takes what a [`BulkInsertWriter`] has written into this instant.
     pub fn add(&mut self, stats: Vec<WriteStat>) {
-        let mut groups = self.bulk_groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = self
+            .bulk_groups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for stat in stats {
-            let position = groups.iter().position(|group| Some(&group.slice.file_id) == stat.file_id.as_ref());
+            let position = groups
+                .iter()
+                .position(|group| Some(&group.slice.file_id) == stat.file_id.as_ref());
             let group = position.map(|position| groups.swap_remove(position));
             self.upserter.adopt(group, stat);
         }
@@ -88,20 +101,29 @@ impl Transaction {
         self.check_still_ours(&timeline).await?;
         let config = disable_metadata_table(storage, &self.state.env, &table.config).await?;
         let metadata = self.metadata(extra_metadata)?.encode_avro()?;
-        let completion =
-            next_time(&config, &self.state.env, &timeline, Some(&self.inflight.time)).await?;
+        let completion = next_time(
+            &config,
+            &self.state.env,
+            &timeline,
+            Some(&self.inflight.time),
+        )
+        .await?;
         let completed = Instant {
             state: State::Completed,
             completion: Some(completion),
             ..self.inflight.clone()
         };
-        storage.create(&timeline.path_of(&completed), metadata.into()).await?;
+        storage
+            .create(&timeline.path_of(&completed), metadata.into())
+            .await?;
         if let Err(error) = delete_markers(storage, &completed.time).await {
             // The commit stands; leftover markers harm nobody.
             tracing::warn!(instant = %completed.time, %error, "markers were left behind");
         }
         let mut known = self.state.known.lock().await;
-        let is_alone = timeline.completed_writes().all(|instant| known.instants.contains(instant));
+        let is_alone = timeline
+            .completed_writes()
+            .all(|instant| known.instants.contains(instant));
         known.is_index_current = is_alone;
         known.instants.insert(completed.clone());
         known.index = Arc::new(self.upserter.into_index());
@@ -114,12 +136,22 @@ impl Transaction {
     /// What the store says; the next writer then finishes the job.
     pub async fn abort(self) -> Result<()> {
         let table = WritableTable::load(&self.state.storage).await?;
-        roll_back(&self.state.storage, &self.state.env, &table.config, &self.inflight).await
+        roll_back(
+            &self.state.storage,
+            &self.state.env,
+            &table.config,
+            &self.inflight,
+        )
+        .await
     }
 
     /// Deletes files of this instant that are not part of it: intermediate files, and those of writers that gave up.
     async fn delete_superseded(&self) -> Result<()> {
-        let kept: BTreeSet<&str> = self.upserter.written().filter_map(|stat| stat.path.as_deref()).collect();
+        let kept: BTreeSet<&str> = self
+            .upserter
+            .written()
+            .filter_map(|stat| stat.path.as_deref())
+            .collect();
         for path in self.context.files.created() {
             if !kept.contains(path.as_str()) {
                 self.state.storage.delete(&path).await?;
@@ -132,28 +164,50 @@ impl Transaction {
     /// afterwards is accepted though the data is gone.
     async fn check_still_ours(&self, timeline: &ActiveTimeline) -> Result<()> {
         let conflict = |what: String| {
-            Err(Error::new(ErrorKind::Conflict, format!("instant {}: {what}", self.inflight.time)))
+            Err(Error::new(
+                ErrorKind::Conflict,
+                format!("instant {}: {what}", self.inflight.time),
+            ))
         };
         let ours = timeline.find(&self.inflight.time, self.inflight.action);
         if ours.is_none_or(|instant| instant.state != State::Inflight) {
             return conflict("another writer has rolled it back; write its rows again".to_owned());
         }
-        let touched: BTreeSet<(Option<&str>, Option<&str>)> = self.upserter.written().map(group_key).collect();
-        for plan in timeline.pending().filter(|instant| instant.action == Action::Clustering) {
+        let touched: BTreeSet<(Option<&str>, Option<&str>)> =
+            self.upserter.written().map(group_key).collect();
+        for plan in timeline
+            .pending()
+            .filter(|instant| instant.action == Action::Clustering)
+        {
             let plan_path = timeline.path_of(plan);
             let planned: RequestedReplaceMetadata = timeline.read_plan(plan).await?;
-            let groups = planned.clustering_plan.and_then(|plan| plan.input_groups).unwrap_or_default();
-            let mut slices = groups.iter().flat_map(|group| group.slices.iter().flatten());
-            if slices.any(|slice| touched.contains(&(slice.partition_path.as_deref(), slice.file_id.as_deref()))) {
+            let groups = planned
+                .clustering_plan
+                .and_then(|plan| plan.input_groups)
+                .unwrap_or_default();
+            let mut slices = groups
+                .iter()
+                .flat_map(|group| group.slices.iter().flatten());
+            if slices.any(|slice| {
+                touched.contains(&(slice.partition_path.as_deref(), slice.file_id.as_deref()))
+            }) {
                 return conflict(format!(
                     "it changes file groups that {plan_path} is to replace; execute or cancel the clustering first"
                 ));
             }
         }
-        for other in timeline.completed_writes().filter(|instant| !self.seen.contains(&instant.time)) {
+        for other in timeline
+            .completed_writes()
+            .filter(|instant| !self.seen.contains(&instant.time))
+        {
             let metadata = timeline.read_metadata(other).await?;
-            if metadata.write_stats().any(|stat| touched.contains(&group_key(stat))) {
-                return conflict(format!("{other} has changed one of its file groups; write its rows again"));
+            if metadata
+                .write_stats()
+                .any(|stat| touched.contains(&group_key(stat)))
+            {
+                return conflict(format!(
+                    "{other} has changed one of its file groups; write its rows again"
+                ));
             }
         }
         Ok(())
@@ -163,8 +217,14 @@ impl Transaction {
         let mut metadata = CommitMetadata::new(self.operation);
         metadata.extra_metadata = extra_metadata;
         let name = &self.context.base_format.table_name;
-        let schema = arrow_to_avro(&self.context.schema, &record_name(name), &record_namespace(name))?;
-        metadata.extra_metadata.insert(SCHEMA_KEY.to_owned(), schema);
+        let schema = arrow_to_avro(
+            &self.context.schema,
+            &record_name(name),
+            &record_namespace(name),
+        )?;
+        metadata
+            .extra_metadata
+            .insert(SCHEMA_KEY.to_owned(), schema);
         for stat in self.upserter.written() {
             metadata.add_stat(stat.clone());
         }

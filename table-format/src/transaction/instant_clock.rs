@@ -26,7 +26,9 @@ pub(crate) async fn next_instant_time(
     is_utc: bool,
     newest: Option<&InstantTime>,
 ) -> Result<InstantTime> {
-    let floor = newest.and_then(parse).map(|newest| newest + TimeDelta::milliseconds(1));
+    let floor = newest
+        .and_then(parse)
+        .map(|newest| newest + TimeDelta::milliseconds(1));
     let now = wall_clock(env.clock.now(), is_utc);
     let time = floor.map_or(now, |floor| floor.max(now));
     let ahead = time - now;
@@ -49,7 +51,11 @@ pub(crate) async fn next_instant_time(
 
 /// Times on the timeline carry no zone: that of the table, or the local one.
 fn wall_clock(now: DateTime<Utc>, is_utc: bool) -> NaiveDateTime {
-    let now = if is_utc { now.naive_utc() } else { now.with_timezone(&Local).naive_local() };
+    let now = if is_utc {
+        now.naive_utc()
+    } else {
+        now.with_timezone(&Local).naive_local()
+    };
     // Below a millisecond nothing is written down.
     let fraction = now.and_utc().timestamp_subsec_nanos() % 1_000_000;
     now - TimeDelta::nanoseconds(i64::from(fraction))
@@ -84,8 +90,13 @@ mod tests {
     }
 
     fn env() -> Env {
-        let now = DateTime::parse_from_rfc3339("2026-11-21T09:30:00.123456Z").unwrap().to_utc();
-        Env { clock: Arc::new(Fixed(now)), ..Env::system(MemoryBudget::new(1)) }
+        let now = DateTime::parse_from_rfc3339("2026-11-21T09:30:00.123456Z")
+            .unwrap()
+            .to_utc();
+        Env {
+            clock: Arc::new(Fixed(now)),
+            ..Env::system(MemoryBudget::new(1))
+        }
     }
 
     #[tokio::test]
@@ -99,7 +110,9 @@ mod tests {
             ("00000000000000010", "20261121093000123"),
         ] {
             let newest = newest.parse().unwrap();
-            let time = next_instant_time(&env(), true, Some(&newest)).await.unwrap();
+            let time = next_instant_time(&env(), true, Some(&newest))
+                .await
+                .unwrap();
             assert_eq!(time.as_str(), expected);
         }
     }
@@ -107,7 +120,9 @@ mod tests {
     #[tokio::test]
     async fn hazard_14_a_timeline_from_the_future_is_refused() {
         let newest = "20261121103000000".parse().unwrap();
-        let error = next_instant_time(&env(), true, Some(&newest)).await.unwrap_err();
+        let error = next_instant_time(&env(), true, Some(&newest))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
     }
 }

@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::{BaseFile, LogFile};
 use crate::storage::Storage;
 use crate::timeline::metadata::{
-    InstantInfo, Payload, RollbackMetadata, RollbackPartitionMetadata, RollbackPlan, RollbackRequest,
+    InstantInfo, Payload, RollbackMetadata, RollbackPartitionMetadata, RollbackPlan,
+    RollbackRequest,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::state::next_time;
@@ -32,14 +33,19 @@ pub(crate) async fn roll_back_pending(
 ) -> Result<bool> {
     let mut is_changed = false;
     let mut planned: BTreeSet<InstantTime> = BTreeSet::new();
-    for rollback in timeline.pending().filter(|instant| instant.action == Action::Rollback) {
+    for rollback in timeline
+        .pending()
+        .filter(|instant| instant.action == Action::Rollback)
+    {
         let target = finish_rollback(storage, env, config, rollback).await?;
         planned.insert(target);
         is_changed = true;
     }
     let failed = timeline.pending().rev().filter(|instant| {
-        matches!(instant.action, Action::Commit | Action::DeltaCommit | Action::ReplaceCommit)
-            && !planned.contains(&instant.time)
+        matches!(
+            instant.action,
+            Action::Commit | Action::DeltaCommit | Action::ReplaceCommit
+        ) && !planned.contains(&instant.time)
     });
     for instant in failed {
         roll_back(storage, env, config, instant).await?;
@@ -63,11 +69,21 @@ pub(crate) async fn roll_back(
             commit_time: failed.time.to_string(),
             action: failed.action.to_string(),
         }),
-        rollback_requests: files.iter().map(|file| file.request(storage, &failed.time)).collect(),
+        rollback_requests: files
+            .iter()
+            .map(|file| file.request(storage, &failed.time))
+            .collect(),
         ..RollbackPlan::default()
     };
-    let requested = Instant { time, action: Action::Rollback, state: State::Requested, completion: None };
-    storage.create(&timeline.path_of(&requested), plan.encode_avro()?.into()).await?;
+    let requested = Instant {
+        time,
+        action: Action::Rollback,
+        state: State::Requested,
+        completion: None,
+    };
+    storage
+        .create(&timeline.path_of(&requested), plan.encode_avro()?.into())
+        .await?;
     finish_rollback(storage, env, config, &requested).await?;
     tracing::info!(table = config.name(), instant = %failed.time, files = files.len(), "rolled back");
     Ok(())
@@ -81,7 +97,10 @@ async fn finish_rollback(
     rollback: &Instant,
 ) -> Result<InstantTime> {
     let timeline = ActiveTimeline::load(storage, config).await?;
-    let in_state = |state| Instant { state, ..rollback.clone() };
+    let in_state = |state| Instant {
+        state,
+        ..rollback.clone()
+    };
     let plan_path = timeline.path_of(&in_state(State::Requested));
     let plan = RollbackPlan::decode(&storage.read(&plan_path).await?)
         .map_err(|error| error.context(plan_path.clone()))?;
@@ -90,10 +109,15 @@ async fn finish_rollback(
         .ok_or_else(|| Error::corrupt(&plan_path, "the rollback plan names no instant"))?;
     let target: InstantTime = undone.commit_time.parse()?;
     let action: Action = undone.action.parse()?;
-    if timeline.completed_writes().any(|instant| instant.time == target) {
+    if timeline
+        .completed_writes()
+        .any(|instant| instant.time == target)
+    {
         return Err(Error::new(
             ErrorKind::Conflict,
-            format!("{plan_path}: instant {target} has been completed meanwhile; it cannot be rolled back"),
+            format!(
+                "{plan_path}: instant {target} has been completed meanwhile; it cannot be rolled back"
+            ),
         ));
     }
     create_if_absent(storage, &timeline.path_of(&in_state(State::Inflight))).await?;
@@ -103,7 +127,12 @@ async fn finish_rollback(
         storage.delete_staging(&file.path).await?;
     }
     for state in [State::Inflight, State::Requested] {
-        let instant = Instant { time: target.clone(), action, state, completion: None };
+        let instant = Instant {
+            time: target.clone(),
+            action,
+            state,
+            completion: None,
+        };
         storage.delete(&timeline.path_of(&instant)).await?;
     }
     let metadata = RollbackMetadata {
@@ -115,8 +144,16 @@ async fn finish_rollback(
         ..RollbackMetadata::default()
     };
     let completion = next_time(config, env, &timeline, Some(&rollback.time)).await?;
-    let completed = Instant { completion: Some(completion), ..in_state(State::Completed) };
-    storage.create(&timeline.path_of(&completed), metadata.encode_avro()?.into()).await?;
+    let completed = Instant {
+        completion: Some(completion),
+        ..in_state(State::Completed)
+    };
+    storage
+        .create(
+            &timeline.path_of(&completed),
+            metadata.encode_avro()?.into(),
+        )
+        .await?;
     delete_markers(storage, &target).await?;
     Ok(target)
 }
@@ -145,11 +182,15 @@ struct Debris {
 
 impl Debris {
     fn partition_path(&self) -> &str {
-        self.path.rsplit_once('/').map_or("", |(partition, _)| partition)
+        self.path
+            .rsplit_once('/')
+            .map_or("", |(partition, _)| partition)
     }
 
     fn name(&self) -> &str {
-        self.path.rsplit_once('/').map_or(&self.path, |(_, name)| name)
+        self.path
+            .rsplit_once('/')
+            .map_or(&self.path, |(_, name)| name)
     }
 
     /// Java: MarkerBasedRollbackStrategy: one request a file, its path absolute.
@@ -176,7 +217,9 @@ async fn files_of(storage: &Storage, instant: &InstantTime) -> Result<BTreeSet<D
             if file.name == "MARKERS.type" || !marker.contains(".marker.") {
                 files.extend(markers_in(storage, &path).await?);
             } else if let Some((path, _)) = marker.rsplit_once(".marker.") {
-                files.insert(Debris { path: path.to_owned() });
+                files.insert(Debris {
+                    path: path.to_owned(),
+                });
             }
             continue;
         }
@@ -199,16 +242,23 @@ async fn markers_in(storage: &Storage, path: &str) -> Result<Vec<Debris>> {
         return Ok(Vec::new());
     }
     let bytes = storage.read(path).await?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|error| Error::corrupt(path, "a list of markers is not UTF-8").with_source(error))?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        Error::corrupt(path, "a list of markers is not UTF-8").with_source(error)
+    })?;
     let markers = text.lines().filter_map(|line| line.rsplit_once(".marker."));
-    Ok(markers.map(|(path, _)| Debris { path: path.to_owned() }).collect())
+    Ok(markers
+        .map(|(path, _)| Debris {
+            path: path.to_owned(),
+        })
+        .collect())
 }
 
 fn partition_metadata(files: &BTreeSet<Debris>) -> BTreeMap<String, RollbackPartitionMetadata> {
     let mut partitions: BTreeMap<String, RollbackPartitionMetadata> = BTreeMap::new();
     for file in files {
-        let partition = partitions.entry(file.partition_path().to_owned()).or_default();
+        let partition = partitions
+            .entry(file.partition_path().to_owned())
+            .or_default();
         partition.partition_path = file.partition_path().to_owned();
         partition.success_delete_files.push(file.path.clone());
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Mutex;
 
-use crate::config::{key, KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion, TimelineZone};
+use crate::config::{
+    KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion, TimelineZone, key,
+};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::index::key_range::KeyRangeIndex;
@@ -55,19 +57,34 @@ impl WritableTable {
     fn try_new(config: TableConfig) -> Result<Self> {
         let refuse = |what: String| Error::unsupported(format!("table {}: {what}", config.name()));
         if config.version() < TableVersion::Eight {
-            return Err(refuse("version 6 tables can be read only; upgrade the table first".to_owned()));
+            return Err(refuse(
+                "version 6 tables can be read only; upgrade the table first".to_owned(),
+            ));
         }
         if !config.populates_meta_fields() {
-            return Err(refuse("tables without meta columns can be read only".to_owned()));
+            return Err(refuse(
+                "tables without meta columns can be read only".to_owned(),
+            ));
         }
         if config.drops_partition_columns() {
-            return Err(refuse("tables whose files lack the partition columns can be read only".to_owned()));
+            return Err(refuse(
+                "tables whose files lack the partition columns can be read only".to_owned(),
+            ));
         }
         if config.merge_mode() == MergeMode::Custom {
-            return Err(refuse("its merge mode is CUSTOM, whose rules only its own merger knows".to_owned()));
+            return Err(refuse(
+                "its merge mode is CUSTOM, whose rules only its own merger knows".to_owned(),
+            ));
         }
-        if config.properties().get("hoodie.table.cdc.enabled").is_some_and(|value| value.trim() == "true") {
-            return Err(refuse("it logs change data (hoodie.table.cdc.enabled), which this version does not".to_owned()));
+        if config
+            .properties()
+            .get("hoodie.table.cdc.enabled")
+            .is_some_and(|value| value.trim() == "true")
+        {
+            return Err(refuse(
+                "it logs change data (hoodie.table.cdc.enabled), which this version does not"
+                    .to_owned(),
+            ));
         }
         if config.merge_mode() == MergeMode::EventTime {
             let message = "its merge mode is EVENT_TIME_ORDERING; this version writes COMMIT_TIME_ORDERING only";
@@ -75,10 +92,13 @@ impl WritableTable {
         }
         let fields = config.record_key_fields();
         let keys = match config.key_generator() {
-            KeyGeneratorType::Simple | KeyGeneratorType::NonPartition => KeyGenerator::try_new(&fields)?,
+            KeyGeneratorType::Simple | KeyGeneratorType::NonPartition => {
+                KeyGenerator::try_new(&fields)?
+            }
             KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
             other => {
-                let message = format!("its key generator is {other}, none of SIMPLE, COMPLEX, NON_PARTITION");
+                let message =
+                    format!("its key generator is {other}, none of SIMPLE, COMPLEX, NON_PARTITION");
                 return Err(refuse(message));
             }
         };
@@ -87,7 +107,11 @@ impl WritableTable {
             config.is_hive_style(),
             config.is_url_encoded(),
         );
-        Ok(Self { config, keys, partitions })
+        Ok(Self {
+            config,
+            keys,
+            partitions,
+        })
     }
 
     /// The action of a write into this table.
@@ -99,7 +123,11 @@ impl WritableTable {
     }
 
     /// The next time for an instant on `timeline`.
-    pub(crate) async fn next_time(&self, env: &Env, timeline: &ActiveTimeline) -> Result<InstantTime> {
+    pub(crate) async fn next_time(
+        &self,
+        env: &Env,
+        timeline: &ActiveTimeline,
+    ) -> Result<InstantTime> {
         next_time(&self.config, env, timeline, None).await
     }
 }

@@ -17,9 +17,9 @@ use crate::index::load::load_index;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
 use crate::schema::meta::with_meta_columns;
+use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
-use crate::table::Table;
 use crate::transaction::commit::Transaction;
 use crate::transaction::rollback::roll_back_pending;
 use crate::transaction::state::{Known, TableState, WritableTable};
@@ -44,8 +44,15 @@ impl Table {
             is_index_current: false,
         };
         let storage = self.storage().clone();
-        let state = TableState { storage, env, options, known: Mutex::new(known) };
-        let writer = TableWriter { state: Arc::new(state) };
+        let state = TableState {
+            storage,
+            env,
+            options,
+            known: Mutex::new(known),
+        };
+        let writer = TableWriter {
+            state: Arc::new(state),
+        };
         writer.refresh().await?;
         Ok(writer)
     }
@@ -79,25 +86,52 @@ impl TableWriter {
         let (table, timeline) = self.refresh().await?;
         let state = &self.state;
         let time = table.next_time(&state.env, &timeline).await?;
-        let requested =
-            Instant { time, action: table.write_action(), state: State::Requested, completion: None };
-        state.storage.create(&timeline.path_of(&requested), Bytes::new()).await.map_err(|error| {
-            if error.kind() == ErrorKind::AlreadyExists {
-                Error::new(ErrorKind::Conflict, "another writer began an instant at the same moment; try again")
+        let requested = Instant {
+            time,
+            action: table.write_action(),
+            state: State::Requested,
+            completion: None,
+        };
+        state
+            .storage
+            .create(&timeline.path_of(&requested), Bytes::new())
+            .await
+            .map_err(|error| {
+                if error.kind() == ErrorKind::AlreadyExists {
+                    Error::new(
+                        ErrorKind::Conflict,
+                        "another writer began an instant at the same moment; try again",
+                    )
                     .with_source(error)
-            } else {
-                error
-            }
-        })?;
-        let inflight = Instant { state: State::Inflight, ..requested };
+                } else {
+                    error
+                }
+            })?;
+        let inflight = Instant {
+            state: State::Inflight,
+            ..requested
+        };
         let plan = CommitMetadata::new(operation).encode_avro()?;
-        state.storage.create(&timeline.path_of(&inflight), plan.into()).await?;
+        state
+            .storage
+            .create(&timeline.path_of(&inflight), plan.into())
+            .await?;
         let known = state.known.lock().await;
         let context = write_context(state, &table, &known.schema, &inflight)?;
         let index = known.index.as_ref().clone();
         drop(known);
-        let seen = timeline.completed_writes().map(|instant| instant.time.clone()).collect();
-        Ok(Transaction::new(Arc::clone(state), Arc::new(context), inflight, operation, index, seen))
+        let seen = timeline
+            .completed_writes()
+            .map(|instant| instant.time.clone())
+            .collect();
+        Ok(Transaction::new(
+            Arc::clone(state),
+            Arc::new(context),
+            inflight,
+            operation,
+            index,
+            seen,
+        ))
     }
 
     /// Reads the table's settings and timeline anew, rolls back dead writes, and brings the index up to date.
@@ -113,8 +147,15 @@ impl TableWriter {
         if !known.is_index_current || known.instants != completed {
             let key_field = table.keys.fields().first().map_or("", String::as_str);
             let (schema, index) = (&known.schema, &known.index);
-            let index =
-                load_index(&state.storage, &table.config, key_field, schema, &timeline, index).await?;
+            let index = load_index(
+                &state.storage,
+                &table.config,
+                key_field,
+                schema,
+                &timeline,
+                index,
+            )
+            .await?;
             known.index = Arc::new(index);
             known.instants = completed;
             known.is_index_current = true;
@@ -133,11 +174,21 @@ impl TableWriter {
         let timeline = ActiveTimeline::load(storage, &table.config).await.unwrap();
         let key_field = table.keys.fields()[0].as_str();
         let nothing = KeyRangeIndex::default();
-        let rebuilt = load_index(storage, &table.config, key_field, &known.schema, &timeline, &nothing);
+        let rebuilt = load_index(
+            storage,
+            &table.config,
+            key_field,
+            &known.schema,
+            &timeline,
+            &nothing,
+        );
         let rebuilt = rebuilt.await.unwrap();
         assert_eq!(rebuilt.groups().count(), known.index.groups().count());
         for group in rebuilt.groups() {
-            let kept = known.index.find(&group.slice).expect("the index has the newest files");
+            let kept = known
+                .index
+                .find(&group.slice)
+                .expect("the index has the newest files");
             assert_eq!(kept.range, group.range, "{}", group.slice.file_id);
         }
     }
@@ -146,8 +197,14 @@ impl TableWriter {
 /// Old rows may hold nulls where the old columns allowed them.
 fn check_nullability(old: &SchemaRef, new: &SchemaRef) -> Result<()> {
     for field in new.fields().iter().filter(|field| !field.is_nullable()) {
-        if old.field_with_name(field.name()).is_ok_and(arrow::datatypes::Field::is_nullable) {
-            let message = format!("column `{}` may hold nulls and cannot become NOT NULL", field.name());
+        if old
+            .field_with_name(field.name())
+            .is_ok_and(arrow::datatypes::Field::is_nullable)
+        {
+            let message = format!(
+                "column `{}` may hold nulls and cannot become NOT NULL",
+                field.name()
+            );
             return Err(Error::invalid(message));
         }
     }

@@ -90,7 +90,10 @@ impl BulkInsertWriter {
     }
 
     async fn write_partition(&mut self, partition_path: String, rows: RecordBatch) -> Result<()> {
-        let position = self.open.iter().position(|file| file.partition_path == partition_path);
+        let position = self
+            .open
+            .iter()
+            .position(|file| file.partition_path == partition_path);
         let mut file = match position {
             Some(position) => self.open.remove(position),
             None => {
@@ -114,7 +117,10 @@ impl BulkInsertWriter {
 
     async fn finish_file(&mut self, file: OpenFile) -> Result<()> {
         let (group, stat) = file.finish(&self.context).await?;
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).push(group);
+        self.groups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(group);
         self.stats.push(stat);
         Ok(())
     }
@@ -149,10 +155,17 @@ impl OpenFile {
         partition_path: String,
         file_id: &str,
     ) -> Result<Self> {
-        let new = context.files.new_base_file(&partition_path, file_id, MarkerKind::Create).await?;
+        let new = context
+            .files
+            .new_base_file(&partition_path, file_id, MarkerKind::Create)
+            .await?;
         let (storage, env) = (context.storage.clone(), context.env.clone());
         let writer = BaseFileWriter::try_new(&context.base_format, storage, env, new.path.clone())?;
-        Ok(Self { partition_path, new, writer })
+        Ok(Self {
+            partition_path,
+            new,
+            writer,
+        })
     }
 
     /// Appends rows without meta columns.
@@ -203,7 +216,11 @@ pub(crate) fn group_of(
         base_file: Some(file),
         log_files: Vec::new(),
     };
-    Ok(Group { slice, range, bytes: written.size_bytes })
+    Ok(Group {
+        slice,
+        range,
+        bytes: written.size_bytes,
+    })
 }
 
 /// The part of a base file's stat that does not depend on what was there before.

@@ -39,8 +39,10 @@ impl WriteContext {
     pub(crate) fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let table = &self.base_format.table_name;
         let schema = batch.schema_ref();
-        if let Some(unknown) =
-            schema.fields().iter().find(|field| self.schema.column_with_name(field.name()).is_none())
+        if let Some(unknown) = schema
+            .fields()
+            .iter()
+            .find(|field| self.schema.column_with_name(field.name()).is_none())
         {
             return Err(Error::invalid(format!(
                 "table {table} has no column `{}`; add it to the table's schema first",

@@ -56,11 +56,16 @@ pub(crate) async fn merge_into_base_file(
     changes: GroupChanges,
     kind: MarkerKind,
 ) -> Result<(Group, WriteStat)> {
-    let old = slice
-        .base_file
-        .as_ref()
-        .ok_or_else(|| Error::internal(format!("file group {} has no base file to merge into", slice.file_id)))?;
-    let new = context.files.new_base_file(&slice.partition_path, &slice.file_id, kind).await?;
+    let old = slice.base_file.as_ref().ok_or_else(|| {
+        Error::internal(format!(
+            "file group {} has no base file to merge into",
+            slice.file_id
+        ))
+    })?;
+    let new = context
+        .files
+        .new_base_file(&slice.partition_path, &slice.file_id, kind)
+        .await?;
     let stamp = MetaStamp {
         instant: context.instant.clone(),
         task: new.task,
@@ -109,12 +114,24 @@ async fn copy_rows(
     {
         let merge = Arc::clone(&merge);
         writer
-            .write(move |_| merge.lock().unwrap_or_else(PoisonError::into_inner).apply(&batch))
+            .write(move |_| {
+                merge
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .apply(&batch)
+            })
             .await?;
     }
     let rest = Arc::clone(&merge);
-    writer.write(move |_| rest.lock().unwrap_or_else(PoisonError::into_inner).inserts()).await?;
-    let merge = Arc::into_inner(merge).ok_or_else(|| Error::internal("a merge job outlived its file"))?;
+    writer
+        .write(move |_| {
+            rest.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .inserts()
+        })
+        .await?;
+    let merge =
+        Arc::into_inner(merge).ok_or_else(|| Error::internal("a merge job outlived its file"))?;
     Ok(merge.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -139,7 +156,9 @@ impl Merge {
         let keys = old
             .column_by_name(META_COLUMNS[2])
             .and_then(|column| column.as_string_opt::<i32>())
-            .ok_or_else(|| Error::corrupt(&self.file_name, "the replaced base file has no record keys"))?;
+            .ok_or_else(|| {
+                Error::corrupt(&self.file_name, "the replaced base file has no record keys")
+            })?;
         let mut picks = Vec::with_capacity(old.num_rows());
         let mut is_changed = false;
         for row in 0..old.num_rows() {
@@ -160,15 +179,21 @@ impl Merge {
                 picks.push((0, row));
             }
         }
-        let rows =
-            if is_changed { interleave_record_batch(&[&old, &self.upserts], &picks)? } else { old };
+        let rows = if is_changed {
+            interleave_record_batch(&[&old, &self.upserts], &picks)?
+        } else {
+            old
+        };
         self.with_file_name(&rows)
     }
 
     /// The changes whose keys the old file did not hold.
     fn inserts(&mut self) -> Result<RecordBatch> {
-        let rows: UInt32Array =
-            (0_u32..).zip(&self.is_seen).filter(|(_, seen)| !**seen).map(|(row, _)| row).collect();
+        let rows: UInt32Array = (0_u32..)
+            .zip(&self.is_seen)
+            .filter(|(_, seen)| !**seen)
+            .map(|(row, _)| row)
+            .collect();
         Ok(take_record_batch(&self.upserts, &rows)?)
     }
 

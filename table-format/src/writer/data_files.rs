@@ -85,7 +85,9 @@ impl DataFiles {
             extension: "parquet".to_owned(),
             size_bytes: 0,
         };
-        let path = self.announce(partition_path, &file.to_string(), kind).await?;
+        let path = self
+            .announce(partition_path, &file.to_string(), kind)
+            .await?;
         Ok(NewFile { file, task, path })
     }
 
@@ -105,21 +107,33 @@ impl DataFiles {
             is_cdc: false,
             size_bytes: 0,
         };
-        let path = self.announce(partition_path, &file.to_string(), MarkerKind::Create).await?;
+        let path = self
+            .announce(partition_path, &file.to_string(), MarkerKind::Create)
+            .await?;
         Ok(NewFile { file, task, path })
     }
 
     /// Paths of all files that were begun.
     pub(crate) fn created(&self) -> Vec<String> {
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.created
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     async fn announce(&self, partition_path: &str, name: &str, kind: MarkerKind) -> Result<String> {
         let path = join_path(partition_path, name);
-        let marker = format!("{MARKER_ROOT}/{}/{path}.marker.{}", self.instant, kind.as_str());
+        let marker = format!(
+            "{MARKER_ROOT}/{}/{path}.marker.{}",
+            self.instant,
+            kind.as_str()
+        );
         self.storage.create(&marker, Bytes::new()).await?;
         self.ensure_partition(partition_path).await?;
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        self.created
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path.clone());
         Ok(path)
     }
 
@@ -132,15 +146,24 @@ impl DataFiles {
         if is_known {
             return Ok(());
         }
-        let depth = partition_path.split('/').filter(|segment| !segment.is_empty()).count();
-        let text = format!("#partition metadata\ncommitTime={}\npartitionDepth={depth}\n", self.instant);
+        let depth = partition_path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .count();
+        let text = format!(
+            "#partition metadata\ncommitTime={}\npartitionDepth={depth}\n",
+            self.instant
+        );
         let path = join_path(partition_path, PARTITION_METADATA);
         match self.storage.create(&path, text.into()).await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        let mut known = self.known_partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .known_partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         known.insert(partition_path.to_owned());
         Ok(())
     }

@@ -18,7 +18,11 @@ impl KeyTable {
     /// An empty table with room for `rows` rows of `keys`.
     pub(crate) fn with_room(keys: StringArray, rows: usize) -> Self {
         let slots = vec![EMPTY; (rows * 2).next_power_of_two().max(2)];
-        Self { keys, slots, hasher: RandomState::new() }
+        Self {
+            keys,
+            slots,
+            hasher: RandomState::new(),
+        }
     }
 
     /// A table that holds all `keys`; of equal keys the first row counts.

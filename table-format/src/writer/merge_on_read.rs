@@ -25,16 +25,25 @@ pub(crate) async fn append_to_log(
     changes: GroupChanges,
 ) -> Result<(Group, WriteStat)> {
     let slice = &group.slice;
-    let earlier = slice.log_files.iter().filter(|log| log.instant == context.instant);
+    let earlier = slice
+        .log_files
+        .iter()
+        .filter(|log| log.instant == context.instant);
     let version = earlier.map(|log| log.version).max().unwrap_or(0) + 1;
-    let new = context.files.new_log_file(&slice.partition_path, &slice.file_id, version).await?;
+    let new = context
+        .files
+        .new_log_file(&slice.partition_path, &slice.file_id, version)
+        .await?;
     let stamp = MetaStamp {
         instant: context.instant.clone(),
         task: new.task,
         partition_path: slice.partition_path.clone(),
         file_name: slice.file_id.clone(),
     };
-    let (rows, deletes) = (changes.upserts.num_rows() as u64, changes.deletes.len() as u64);
+    let (rows, deletes) = (
+        changes.upserts.num_rows() as u64,
+        changes.deletes.len() as u64,
+    );
     let added = changes
         .upserts
         .column_by_name(context.range_field())
@@ -74,7 +83,11 @@ pub(crate) async fn append_to_log(
     Ok((group, stat))
 }
 
-fn encode(context: &WriteContext, stamp: &MetaStamp, changes: &GroupChanges) -> Result<Vec<Vec<u8>>> {
+fn encode(
+    context: &WriteContext,
+    stamp: &MetaStamp,
+    changes: &GroupChanges,
+) -> Result<Vec<Vec<u8>>> {
     let log = LogBlocks {
         instant: context.instant.as_str(),
         avro_schema: &context.base_format.avro_schema,
@@ -82,7 +95,12 @@ fn encode(context: &WriteContext, stamp: &MetaStamp, changes: &GroupChanges) -> 
     };
     let mut blocks = Vec::new();
     if changes.upserts.num_rows() > 0 {
-        let rows = stamp.apply(&changes.upserts, &changes.upsert_keys, 0, &context.base_format.schema)?;
+        let rows = stamp.apply(
+            &changes.upserts,
+            &changes.upsert_keys,
+            0,
+            &context.base_format.schema,
+        )?;
         log.encode_rows(&rows, |block| blocks.push(block))?;
     }
     if !changes.deletes.is_empty() {

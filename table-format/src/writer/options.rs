@@ -55,7 +55,9 @@ impl WriterOptions {
                 .parse()
                 .ok()
                 .filter(|fpp| (1e-12..1.0).contains(fpp))
-                .ok_or_else(|| bad_value("hoodie.index.bloom.fpp", fpp, "a number from 1e-12 to 1"))?;
+                .ok_or_else(|| {
+                    bad_value("hoodie.index.bloom.fpp", fpp, "a number from 1e-12 to 1")
+                })?;
         }
         let bytes = |key: &str, target: &mut u64| -> Result<()> {
             match properties.get(key) {
@@ -71,9 +73,18 @@ impl WriterOptions {
             }
         };
         bytes("hoodie.parquet.max.file.size", &mut options.file_bytes_max)?;
-        bytes("hoodie.parquet.small.file.limit", &mut options.small_file_bytes)?;
-        bytes("hoodie.parquet.block.size", &mut options.base_file.row_group_bytes)?;
-        bytes("hoodie.logfile.data.block.max.size", &mut options.log_block_bytes)?;
+        bytes(
+            "hoodie.parquet.small.file.limit",
+            &mut options.small_file_bytes,
+        )?;
+        bytes(
+            "hoodie.parquet.block.size",
+            &mut options.base_file.row_group_bytes,
+        )?;
+        bytes(
+            "hoodie.logfile.data.block.max.size",
+            &mut options.log_block_bytes,
+        )?;
         options.log_block_bytes = options.log_block_bytes.min(16 * MIB);
         options.small_file_bytes = options.small_file_bytes.min(options.file_bytes_max);
         Ok(options)
@@ -103,7 +114,11 @@ fn compression(codec: &str) -> Result<Compression> {
         "lz4_raw" => Compression::LZ4_RAW,
         _ => {
             let allowed = "uncompressed, snappy, gzip, zstd or lz4_raw";
-            return Err(bad_value("hoodie.parquet.compression.codec", codec, allowed));
+            return Err(bad_value(
+                "hoodie.parquet.compression.codec",
+                codec,
+                allowed,
+            ));
         }
     })
 }
@@ -118,7 +133,10 @@ mod tests {
     use crate::error::ErrorKind;
 
     fn options(pairs: &[(&str, &str)]) -> Result<WriterOptions> {
-        let properties = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let properties = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         WriterOptions::from_properties(&properties)
     }
 
@@ -131,14 +149,21 @@ mod tests {
         ])
         .unwrap();
         assert!(matches!(set.base_file.compression, Compression::ZSTD(_)));
-        assert_eq!((set.file_bytes_max, set.small_file_bytes), (1_048_576, 1_048_576));
+        assert_eq!(
+            (set.file_bytes_max, set.small_file_bytes),
+            (1_048_576, 1_048_576)
+        );
         for (key, value) in [
             ("hoodie.parquet.compression.codec", "brotli"),
             ("hoodie.parquet.max.file.size", "0"),
             ("hoodie.parquet.max.file.size", "many"),
             ("hoodie.index.bloom.fpp", "2"),
         ] {
-            assert_eq!(options(&[(key, value)]).unwrap_err().kind(), ErrorKind::Invalid, "{key}");
+            assert_eq!(
+                options(&[(key, value)]).unwrap_err().kind(),
+                ErrorKind::Invalid,
+                "{key}"
+            );
         }
     }
 }

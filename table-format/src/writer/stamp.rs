@@ -67,7 +67,11 @@ pub(crate) fn constant_column(value: &str, rows: usize) -> Result<StringArray> {
     let step = i32::try_from(value.len()).map_err(too_long)?;
     let offsets: Vec<i32> = (0..=rows_i32).map(|row| row * step).collect();
     let values = Buffer::from_vec(value.repeat(rows).into_bytes());
-    Ok(StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), values, None)?)
+    Ok(StringArray::try_new(
+        OffsetBuffer::new(ScalarBuffer::from(offsets)),
+        values,
+        None,
+    )?)
 }
 
 #[cfg(test)]
@@ -76,8 +80,17 @@ mod tests {
 
     #[test]
     fn constant_columns_repeat_their_value() {
-        assert_eq!(constant_column("ab", 3).unwrap(), StringArray::from(vec!["ab", "ab", "ab"]));
-        assert_eq!(constant_column("", 2).unwrap(), StringArray::from(vec!["", ""]));
-        assert_eq!(constant_column("x", 0).unwrap(), StringArray::from(Vec::<&str>::new()));
+        assert_eq!(
+            constant_column("ab", 3).unwrap(),
+            StringArray::from(vec!["ab", "ab", "ab"])
+        );
+        assert_eq!(
+            constant_column("", 2).unwrap(),
+            StringArray::from(vec!["", ""])
+        );
+        assert_eq!(
+            constant_column("x", 0).unwrap(),
+            StringArray::from(Vec::<&str>::new())
+        );
     }
 }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use arrow::array::{RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{take, take_record_batch};
-use arrow::array::AsArray;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::env::run_on_cpu;
@@ -59,7 +59,11 @@ struct PartitionRows<'a> {
 impl Upserter {
     /// A writer that starts from the committed state `index`.
     pub(crate) fn new(context: Arc<WriteContext>, index: KeyRangeIndex) -> Self {
-        Self { context, index, written: BTreeMap::new() }
+        Self {
+            context,
+            index,
+            written: BTreeMap::new(),
+        }
     }
 
     /// What the instant has written.
@@ -77,7 +81,8 @@ impl Upserter {
         if let Some(group) = group {
             self.index.put(group);
         }
-        self.written.insert(stat.path.clone().unwrap_or_default(), stat);
+        self.written
+            .insert(stat.path.clone().unwrap_or_default(), stat);
     }
 
     /// Writes one batch; of several changes of a key the last one counts.
@@ -99,7 +104,11 @@ impl Upserter {
         })
         .await?;
         for (path, rows) in partitions {
-            let partition = PartitionRows { path, records: &records, keys: &keys };
+            let partition = PartitionRows {
+                path,
+                records: &records,
+                keys: &keys,
+            };
             let last = last_changes(&keys, &kinds, &rows);
             let jobs = self.route(&partition, last).await?;
             self.write(&partition, jobs).await?;
@@ -112,13 +121,16 @@ impl Upserter {
         let nothing = PartitionRanges::default();
         let ranges = self.index.partition(&partition.path).unwrap_or(&nothing);
         let field = self.context.range_field();
-        let column = partition
-            .records
-            .column_by_name(field)
-            .ok_or_else(|| Error::invalid(format!("record key column `{field}` is not in the batch")))?;
+        let column = partition.records.column_by_name(field).ok_or_else(|| {
+            Error::invalid(format!("record key column `{field}` is not in the batch"))
+        })?;
         let column = KeyColumn::new(column);
         let mut by_group: BTreeMap<usize, Rows> = BTreeMap::new();
-        for group in self.locate(ranges, &column, partition, &rows.deletes).await?.into_iter().zip(&rows.deletes)
+        for group in self
+            .locate(ranges, &column, partition, &rows.deletes)
+            .await?
+            .into_iter()
+            .zip(&rows.deletes)
         {
             // A key in no range does not exist: there is nothing to delete.
             if let (Some(group), row) = group {
@@ -126,7 +138,9 @@ impl Upserter {
             }
         }
         let mut new_keys = Vec::new();
-        let located = self.locate(ranges, &column, partition, &rows.upserts).await?;
+        let located = self
+            .locate(ranges, &column, partition, &rows.upserts)
+            .await?;
         for (group, &row) in located.into_iter().zip(&rows.upserts) {
             match group {
                 Some(group) => by_group.entry(group).or_default().upserts.push(row),
@@ -145,7 +159,9 @@ impl Upserter {
             let group = ranges.groups().get(position)?;
             Some(Job::Change(Box::new(group.clone()), rows))
         });
-        Ok(changes.chain(new_groups.into_values().map(Job::Create)).collect())
+        Ok(changes
+            .chain(new_groups.into_values().map(Job::Create))
+            .collect())
     }
 
     /// For each row the position of the group that holds its key, or would have to.
@@ -212,27 +228,45 @@ impl Upserter {
         match job {
             Job::Create(rows) => {
                 let file_id = format!("{}-0", self.context.env.ids.next_uuid());
-                let mut file = OpenFile::create(&self.context, partition.path.clone(), &file_id).await?;
-                file.append(&self.context, take_rows(partition.records, &rows)?).await?;
+                let mut file =
+                    OpenFile::create(&self.context, partition.path.clone(), &file_id).await?;
+                file.append(&self.context, take_rows(partition.records, &rows)?)
+                    .await?;
                 let (group, stat) = file.finish(&self.context).await?;
                 Ok((group, stat, None))
             }
             Job::Change(group, rows) if self.context.is_merge_on_read => {
-                let (group, stat) = append_to_log(&self.context, *group, partition.changes(&rows)?).await?;
+                let (group, stat) =
+                    append_to_log(&self.context, *group, partition.changes(&rows)?).await?;
                 Ok((group, stat, None))
             }
             Job::Change(group, rows) => self.merge(*group, partition.changes(&rows)?).await,
         }
     }
 
-    async fn merge(&self, group: Group, changes: GroupChanges) -> Result<(Group, WriteStat, Option<String>)> {
-        let old = group.slice.base_file.as_ref().map(|file| group.slice.path_of(&file.to_string()));
+    async fn merge(
+        &self,
+        group: Group,
+        changes: GroupChanges,
+    ) -> Result<(Group, WriteStat, Option<String>)> {
+        let old = group
+            .slice
+            .base_file
+            .as_ref()
+            .map(|file| group.slice.path_of(&file.to_string()));
         let earlier = old.as_ref().and_then(|path| self.written.get(path));
         let is_new_group =
             earlier.is_some_and(|stat| stat.prev_commit.as_deref() == Some(NO_PREVIOUS_COMMIT));
-        let kind = if is_new_group { MarkerKind::Create } else { MarkerKind::Merge };
-        let (group, mut stat) = merge_into_base_file(&self.context, &group.slice, changes, kind).await?;
-        let Some(earlier) = earlier else { return Ok((group, stat, None)) };
+        let kind = if is_new_group {
+            MarkerKind::Create
+        } else {
+            MarkerKind::Merge
+        };
+        let (group, mut stat) =
+            merge_into_base_file(&self.context, &group.slice, changes, kind).await?;
+        let Some(earlier) = earlier else {
+            return Ok((group, stat, None));
+        };
         // The stat tells what the instant did to the group, not what its last step did.
         stat.prev_commit.clone_from(&earlier.prev_commit);
         stat.prev_base_file.clone_from(&earlier.prev_base_file);
@@ -247,7 +281,9 @@ impl Upserter {
 impl PartitionRows<'_> {
     fn changes(&self, rows: &Rows) -> Result<GroupChanges> {
         let keys = |rows: &[u32]| -> Result<StringArray> {
-            Ok(take(self.keys, &UInt32Array::from(rows.to_vec()), None)?.as_string().clone())
+            Ok(take(self.keys, &UInt32Array::from(rows.to_vec()), None)?
+                .as_string()
+                .clone())
         };
         Ok(GroupChanges {
             upserts: take_rows(self.records, &rows.upserts)?,
@@ -258,7 +294,10 @@ impl PartitionRows<'_> {
 }
 
 fn take_rows(records: &RecordBatch, rows: &[u32]) -> Result<RecordBatch> {
-    Ok(take_record_batch(records, &UInt32Array::from(rows.to_vec()))?)
+    Ok(take_record_batch(
+        records,
+        &UInt32Array::from(rows.to_vec()),
+    )?)
 }
 
 /// The last change of each key among `rows`, in the order of the batch.
@@ -271,7 +310,11 @@ fn last_changes(keys: &StringArray, kinds: &[RowKind], rows: &[u32]) -> Rows {
         if kind == RowKind::UpdateBefore || !seen.insert(row) {
             continue;
         }
-        if kind == RowKind::Delete { last.deletes.push(row) } else { last.upserts.push(row) }
+        if kind == RowKind::Delete {
+            last.deletes.push(row)
+        } else {
+            last.upserts.push(row)
+        }
     }
     last.upserts.reverse();
     last.deletes.reverse();

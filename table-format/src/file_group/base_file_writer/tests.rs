@@ -19,8 +19,11 @@ fn format(row_group_bytes: u64) -> BaseFileFormat {
         Field::new("id", DataType::Int64, false),
         Field::new("price", DataType::Decimal128(9, 2), true),
     ]));
-    let options =
-        BaseFileOptions { compression: Compression::SNAPPY, row_group_bytes, bloom_fpp: 0.01 };
+    let options = BaseFileOptions {
+        compression: Compression::SNAPPY,
+        row_group_bytes,
+        bloom_fpp: 0.01,
+    };
     BaseFileFormat {
         avro_schema: arrow_to_avro(&schema, "t_record", "hoodie.t").unwrap(),
         schema,
@@ -34,7 +37,10 @@ fn rows(schema: &SchemaRef, ids: std::ops::Range<i64>) -> RecordBatch {
     let text = |of: &dyn Fn(i64) -> String| -> ArrayRef {
         Arc::new(ids.clone().map(|id| Some(of(id))).collect::<StringArray>())
     };
-    let price = ids.clone().map(|id| Some(i128::from(id) * 125)).collect::<Decimal128Array>();
+    let price = ids
+        .clone()
+        .map(|id| Some(i128::from(id) * 125))
+        .collect::<Decimal128Array>();
     let columns: Vec<ArrayRef> = vec![
         text(&|_| "20261121093000123".to_owned()),
         text(&|id| format!("20261121093000123_0_{id}")),
@@ -52,14 +58,25 @@ async fn written(row_group_bytes: u64) -> (tempfile::TempDir, Arc<ParquetMetaDat
     let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
     let env = Env::system(MemoryBudget::new(64 << 20));
     let format = format(row_group_bytes);
-    let mut writer =
-        BaseFileWriter::try_new(&format, storage.clone(), env.clone(), "p/f.parquet".to_owned()).unwrap();
+    let mut writer = BaseFileWriter::try_new(
+        &format,
+        storage.clone(),
+        env.clone(),
+        "p/f.parquet".to_owned(),
+    )
+    .unwrap();
     for part in 0..5 {
         let schema = Arc::clone(&format.schema);
-        writer.write(move |_| Ok(rows(&schema, part * 40_000..(part + 1) * 40_000))).await.unwrap();
+        writer
+            .write(move |_| Ok(rows(&schema, part * 40_000..(part + 1) * 40_000)))
+            .await
+            .unwrap();
     }
     let file = writer.finish().await.unwrap();
-    assert_eq!((file.rows, file.size_bytes), (200_000, storage.size("p/f.parquet").await.unwrap()));
+    assert_eq!(
+        (file.rows, file.size_bytes),
+        (200_000, storage.size("p/f.parquet").await.unwrap())
+    );
     let source = ParquetSource::new(storage, "p/f.parquet".to_owned(), file.size_bytes);
     (dir, source.footer().await.unwrap(), env, file.size_bytes)
 }
@@ -68,13 +85,29 @@ async fn written(row_group_bytes: u64) -> (tempfile::TempDir, Arc<ParquetMetaDat
 async fn hazard_8_the_footer_knows_every_key() {
     let (_dir, footer, _, _) = written(16 << 20).await;
     let entries = footer.file_metadata().key_value_metadata().unwrap();
-    let value = |key: &str| entries.iter().find(|entry| entry.key == key).unwrap().value.clone().unwrap();
+    let value = |key: &str| {
+        entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .unwrap()
+            .value
+            .clone()
+            .unwrap()
+    };
     // Keys compare as text: 99999 is the largest.
-    assert_eq!((value(MIN_RECORD_KEY).as_str(), value(MAX_RECORD_KEY).as_str()), ("0", "99999"));
+    assert_eq!(
+        (
+            value(MIN_RECORD_KEY).as_str(),
+            value(MAX_RECORD_KEY).as_str()
+        ),
+        ("0", "99999")
+    );
     assert_eq!(value(TYPE_CODE_KEY), "SIMPLE");
     let filter = BloomFilter::from_base64(&value(FOOTER_KEY), BloomFilterType::Simple).unwrap();
     assert!((0..200_000).all(|id: i64| filter.might_contain(&id.to_string())));
-    let wrong = (300_000..310_000).filter(|id: &i64| filter.might_contain(&id.to_string())).count();
+    let wrong = (300_000..310_000)
+        .filter(|id: &i64| filter.might_contain(&id.to_string()))
+        .count();
     assert!(wrong < 300, "{wrong} of 10000 absent keys pass");
     assert!(entries.iter().all(|entry| entry.key != "ARROW:schema"));
 }
@@ -86,17 +119,40 @@ async fn hazard_6_decimals_are_bytes_of_fixed_length() {
     assert_eq!(schema.column(6).physical_type(), Type::FIXED_LEN_BYTE_ARRAY);
     let range = range_in_footer(&footer, "price", &DataType::Decimal128(9, 2));
     let bound = |value: i128| Some(KeyValue::Number(value));
-    assert_eq!(range, Some(KeyRange { min: bound(0), max: bound(199_999 * 125) }));
+    assert_eq!(
+        range,
+        Some(KeyRange {
+            min: bound(0),
+            max: bound(199_999 * 125)
+        })
+    );
 }
 
 #[tokio::test]
 async fn row_groups_bound_the_memory() {
     let (_dir, footer, env, size_bytes) = written(1 << 20).await;
-    assert!(footer.num_row_groups() > 3, "{} row groups", footer.num_row_groups());
+    assert!(
+        footer.num_row_groups() > 3,
+        "{} row groups",
+        footer.num_row_groups()
+    );
     let range = range_in_footer(&footer, "id", &DataType::Int64);
     let bound = |value: i128| Some(KeyValue::Number(value));
-    assert_eq!(range, Some(KeyRange { min: bound(0), max: bound(199_999) }));
-    assert_eq!(env.memory.used_bytes(), 0, "everything booked is given back");
+    assert_eq!(
+        range,
+        Some(KeyRange {
+            min: bound(0),
+            max: bound(199_999)
+        })
+    );
+    assert_eq!(
+        env.memory.used_bytes(),
+        0,
+        "everything booked is given back"
+    );
     let peak = env.memory.peak_bytes();
-    assert!(peak > 1 << 20 && peak < (12 << 20), "{peak} bytes at most, file {size_bytes}");
+    assert!(
+        peak > 1 << 20 && peak < (12 << 20),
+        "{peak} bytes at most, file {size_bytes}"
+    );
 }

@@ -12,16 +12,27 @@ use crate::storage::Storage;
 use crate::table::Table;
 use crate::testing::{Fault, FaultyStore, read_table};
 use crate::timeline::State;
-use crate::writer::tests::model::{Change, Key, Model, Shape, batch, create, env, local, small_writer};
+use crate::writer::tests::model::{
+    Change, Key, Model, Shape, batch, create, env, local, small_writer,
+};
 use crate::writer::{WriteOperation, WriterOptions};
 
 fn rows(ids: std::ops::Range<i64>, price: i64) -> Vec<Change> {
-    ids.map(|id| Change { id, region: ["eu", "us"][(id % 2) as usize], price: Some(price) }).collect()
+    ids.map(|id| Change {
+        id,
+        region: ["eu", "us"][(id % 2) as usize],
+        price: Some(price),
+    })
+    .collect()
 }
 
 fn changes() -> Vec<Change> {
     let mut changes = rows(20..90, 2);
-    changes.extend(rows(0..10, 0).into_iter().map(|row| Change { price: None, ..row }));
+    changes.extend(
+        rows(0..10, 0)
+            .into_iter()
+            .map(|row| Change { price: None, ..row }),
+    );
     changes
 }
 
@@ -47,8 +58,15 @@ async fn write(storage: Storage) -> Result<()> {
 #[case(TableType::MergeOnRead, Fault::Fail)]
 #[case(TableType::MergeOnRead, Fault::ApplyThenFail)]
 #[tokio::test]
-async fn a_crash_at_any_write_loses_and_doubles_nothing(#[case] table_type: TableType, #[case] fault: Fault) {
-    let shape = Shape { table_type, is_partitioned: true, key: Key::Int };
+async fn a_crash_at_any_write_loses_and_doubles_nothing(
+    #[case] table_type: TableType,
+    #[case] fault: Fault,
+) {
+    let shape = Shape {
+        table_type,
+        is_partitioned: true,
+        key: Key::Int,
+    };
     let mut outcomes = [0, 0];
     for crash_at in 0.. {
         let dir = tempfile::tempdir().unwrap();
@@ -66,7 +84,12 @@ async fn a_crash_at_any_write_loses_and_doubles_nothing(#[case] table_type: Tabl
 
         let faulty = FaultyStore::new(Arc::clone(storage.object_store()), crash_at, fault);
         let root: Path = storage.object_path("").unwrap();
-        let died = write(Storage::with_store(Arc::new(faulty), root, storage.location())).await;
+        let died = write(Storage::with_store(
+            Arc::new(faulty),
+            root,
+            storage.location(),
+        ))
+        .await;
 
         // The next process may die as well, in the middle of the rollback.
         let faulty = FaultyStore::new(Arc::clone(storage.object_store()), crash_at % 7, fault);
@@ -80,13 +103,21 @@ async fn a_crash_at_any_write_loses_and_doubles_nothing(#[case] table_type: Tabl
         let mut writer = table.writer(env(), WriterOptions::default()).await.unwrap();
         let is_after = read_table(&storage).await.unwrap() == after.expected();
         if died.is_ok() {
-            assert!(is_after, "a commit that was acknowledged is lost (crash at {crash_at})");
+            assert!(
+                is_after,
+                "a commit that was acknowledged is lost (crash at {crash_at})"
+            );
         }
         let mut model = if is_after { after } else { before };
         model.check(&storage).await;
         outcomes[usize::from(is_after)] += 1;
         let timeline = table.timeline().await.unwrap();
-        assert!(timeline.instants().iter().all(|instant| instant.state == State::Completed));
+        assert!(
+            timeline
+                .instants()
+                .iter()
+                .all(|instant| instant.state == State::Completed)
+        );
         check_debris(&storage, &table).await;
 
         let mut transaction = writer.begin(WriteOperation::Upsert).await.unwrap();
@@ -109,7 +140,12 @@ async fn check_debris(storage: &Storage, table: &Table) {
             .map(|file| file.instant)
             .or_else(|| crate::file_group::LogFile::parse(&file.name, 0).map(|file| file.instant));
         if let Some(instant) = instant {
-            assert!(timeline.completed_writes().any(|write| write.time == instant), "{path} is debris");
+            assert!(
+                timeline
+                    .completed_writes()
+                    .any(|write| write.time == instant),
+                "{path} is debris"
+            );
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::config::TableType;
@@ -38,7 +40,11 @@ impl Shape {
             [false, true].into_iter().flat_map(move |is_partitioned| {
                 [Key::Int, Key::Text, Key::Composite]
                     .into_iter()
-                    .map(move |key| Self { table_type, is_partitioned, key })
+                    .map(move |key| Self {
+                        table_type,
+                        is_partitioned,
+                        key,
+                    })
             })
         })
     }
@@ -61,7 +67,11 @@ impl Shape {
     }
 
     fn partition_path(self, change: &Change) -> String {
-        if self.is_partitioned { format!("region={}", change.region) } else { String::new() }
+        if self.is_partitioned {
+            format!("region={}", change.region)
+        } else {
+            String::new()
+        }
     }
 }
 
@@ -90,19 +100,36 @@ pub(super) fn schema() -> SchemaRef {
         Field::new("kind", DataType::Utf8, true),
         Field::new("region", DataType::Utf8, true),
         Field::new("price", DataType::Decimal128(10, 2), true),
-        Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new(
+            "at",
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            true,
+        ),
     ]))
 }
 
 /// The rows of `changes`; rows to delete hold only their keys and partition.
 pub(super) fn batch(changes: &[Change]) -> WriteBatch {
     let text = |of: &dyn Fn(&Change) -> String| -> ArrayRef {
-        Arc::new(changes.iter().map(|change| Some(of(change))).collect::<StringArray>())
+        Arc::new(
+            changes
+                .iter()
+                .map(|change| Some(of(change)))
+                .collect::<StringArray>(),
+        )
     };
-    let price = changes.iter().map(|change| change.price.map(i128::from)).collect::<Decimal128Array>();
-    let at = changes.iter().map(|change| change.price).collect::<TimestampMicrosecondArray>();
+    let price = changes
+        .iter()
+        .map(|change| change.price.map(i128::from))
+        .collect::<Decimal128Array>();
+    let at = changes
+        .iter()
+        .map(|change| change.price)
+        .collect::<TimestampMicrosecondArray>();
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.id))),
+        Arc::new(Int64Array::from_iter_values(
+            changes.iter().map(|change| change.id),
+        )),
         text(&|change| code(change.id)),
         text(&|change| kind(change.id).to_owned()),
         text(&|change| change.region.to_owned()),
@@ -111,9 +138,18 @@ pub(super) fn batch(changes: &[Change]) -> WriteBatch {
     ];
     let kinds = changes
         .iter()
-        .map(|change| if change.price.is_some() { RowKind::UpdateAfter } else { RowKind::Delete })
+        .map(|change| {
+            if change.price.is_some() {
+                RowKind::UpdateAfter
+            } else {
+                RowKind::Delete
+            }
+        })
         .collect();
-    WriteBatch { records: RecordBatch::try_new(schema(), columns).unwrap(), kinds }
+    WriteBatch {
+        records: RecordBatch::try_new(schema(), columns).unwrap(),
+        kinds,
+    }
 }
 
 /// What the table is to hold, by partition path and record key.
@@ -140,9 +176,7 @@ impl Model {
             let records = batch(std::slice::from_ref(change)).records;
             let schema = records.schema();
             let cells = schema.fields().iter().zip(records.columns());
-            let row = cells.map(|(field, column)| {
-                (field.name().clone(), cell(column, 0).unwrap())
-            });
+            let row = cells.map(|(field, column)| (field.name().clone(), cell(column, 0).unwrap()));
             expected.insert(key.clone(), row.collect());
         }
         expected
@@ -171,7 +205,11 @@ pub(super) async fn create(storage: &Storage, shape: Shape) -> Table {
         table_type: shape.table_type,
         schema: schema(),
         record_key: shape.key_fields(),
-        partition_by: if shape.is_partitioned { vec!["region".to_owned()] } else { Vec::new() },
+        partition_by: if shape.is_partitioned {
+            vec!["region".to_owned()]
+        } else {
+            Vec::new()
+        },
         ordering: Vec::new(),
         merge_mode: None,
         properties: BTreeMap::new(),
@@ -185,9 +223,14 @@ pub(super) async fn small_writer(table: &Table) -> TableWriter {
         ("hoodie.parquet.max.file.size", "6000"),
         ("hoodie.parquet.small.file.limit", "5200"),
     ];
-    let properties =
-        properties.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    table.writer(env(), WriterOptions::from_properties(&properties).unwrap()).await.unwrap()
+    let properties = properties
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    table
+        .writer(env(), WriterOptions::from_properties(&properties).unwrap())
+        .await
+        .unwrap()
 }
 
 pub(super) fn local(dir: &tempfile::TempDir) -> Storage {

@@ -8,7 +8,11 @@ use crate::writer::WriteOperation;
 use crate::writer::tests::model::{Change, Model, Shape, batch, create, local, small_writer};
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
-    let change = (0_i64..400, 0_usize..2, prop::option::weighted(0.75, 0_i64..1_000));
+    let change = (
+        0_i64..400,
+        0_usize..2,
+        prop::option::weighted(0.75, 0_i64..1_000),
+    );
     prop::collection::vec(change, 1..120).prop_map(|changes| {
         let change = |(id, region, price): (i64, usize, Option<i64>)| Change {
             id,
@@ -21,7 +25,10 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 
 /// One instant: its batches, and whether a new writer is opened before it.
 fn instants() -> impl Strategy<Value = Vec<(Vec<Vec<Change>>, bool)>> {
-    prop::collection::vec((prop::collection::vec(changes(), 1..4), any::<bool>()), 1..6)
+    prop::collection::vec(
+        (prop::collection::vec(changes(), 1..4), any::<bool>()),
+        1..6,
+    )
 }
 
 proptest! {
