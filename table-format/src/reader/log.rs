@@ -4,6 +4,7 @@
 //! blocks of instants that are not committed are passed over one by one, later versions do so by file.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
@@ -213,7 +214,7 @@ fn add_rows(logs: &mut LogRecords, batch: &RecordBatch, is_partial: bool) -> Res
     let schema: SchemaRef = if is_partial {
         columns.present_in(batch.schema_ref())
     } else {
-        columns.schema.clone()
+        Arc::clone(&columns.schema)
     };
     let batch = adapt_batch(batch, &schema)?;
     let column = |position: usize| batch.column_by_name(columns.schema.field(position).name());

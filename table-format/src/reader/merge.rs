@@ -5,6 +5,8 @@
 //! wins. By event time it wins unless its ordering value is lower; a delete without ordering value wins over everything
 //! before it, but is forgotten when a later record takes its place.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::row::Rows;
 
@@ -194,7 +196,7 @@ impl LogRecords {
                     .columns
                     .ordering
                     .iter()
-                    .map(|position| batch.column(*position).clone())
+                    .map(|position| Arc::clone(batch.column(*position)))
                     .collect();
                 Some(ordering.of_columns(&columns)?)
             }

@@ -1,5 +1,7 @@
 //! Puts result batches together from the columns of the base batch and of the log batches.
 
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array,
 };
@@ -60,7 +62,7 @@ pub(super) fn pick_rows(
         columns.push(column);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
-    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
+    let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
     batch.map_err(|error| {
         Error::corrupt("log block", format!("rows do not fit the table: {error}"))
             .with_source(error)

@@ -1,7 +1,5 @@
 //! The cases of Hudi's merge rules, each as Apache Hudi 1.2.0 answers it.
 
-use std::sync::Arc;
-
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use rstest::rstest;
