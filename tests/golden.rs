@@ -49,7 +49,11 @@ impl GoldenQuery {
                 words.extend(["--since", self.begin.as_deref().unwrap_or("earliest")]);
                 words.extend(self.end.iter().flat_map(|end| ["--until", end.as_str()]));
             }
-            _ => words.extend(self.as_of.iter().flat_map(|time| ["--as-of", time.as_str()])),
+            _ => words.extend(
+                self.as_of
+                    .iter()
+                    .flat_map(|time| ["--as-of", time.as_str()]),
+            ),
         }
         words
     }
@@ -64,7 +68,9 @@ fn multiset(lines: &str, without: &[&str]) -> BTreeMap<String, usize> {
             row.remove(*column);
         }
         let sorted: BTreeMap<String, Value> = row.into_iter().collect();
-        *rows.entry(serde_json::to_string(&sorted).unwrap()).or_default() += 1;
+        *rows
+            .entry(serde_json::to_string(&sorted).unwrap())
+            .or_default() += 1;
     }
     rows
 }
@@ -72,7 +78,17 @@ fn multiset(lines: &str, without: &[&str]) -> BTreeMap<String, usize> {
 /// What is wrong with the answer to one query, if anything.
 fn difference(dir: &Path, table: &GoldenTable, query: &GoldenQuery) -> Option<String> {
     let path = dir.join("table");
-    let words = [&["query", "-t", path.to_str().unwrap(), "--meta", "--format", "json"], &query.words()[..]];
+    let words = [
+        &[
+            "query",
+            "-t",
+            path.to_str().unwrap(),
+            "--meta",
+            "--format",
+            "json",
+        ],
+        &query.words()[..],
+    ];
     let answer = lakebed(&words.concat());
     if !answer.status.success() {
         return Some(answer.stderr);
@@ -83,12 +99,21 @@ fn difference(dir: &Path, table: &GoldenTable, query: &GoldenQuery) -> Option<St
         .map(|(_, _, column)| *column)
         .collect();
     let expected = std::fs::read_to_string(dir.join(&query.file)).unwrap();
-    let (ours, hudis) = (multiset(&answer.stdout, &without), multiset(&expected, &without));
+    let (ours, hudis) = (
+        multiset(&answer.stdout, &without),
+        multiset(&expected, &without),
+    );
     let first_not_in = |left: &BTreeMap<String, usize>, right: &BTreeMap<String, usize>| {
-        left.iter().find(|(row, count)| right.get(*row) != Some(count)).map(|(row, _)| row.clone())
+        left.iter()
+            .find(|(row, count)| right.get(*row) != Some(count))
+            .map(|(row, _)| row.clone())
     };
     (ours != hudis).then(|| {
-        format!("only ours: {:?}; only Hudi's: {:?}", first_not_in(&ours, &hudis), first_not_in(&hudis, &ours))
+        format!(
+            "only ours: {:?}; only Hudi's: {:?}",
+            first_not_in(&ours, &hudis),
+            first_not_in(&hudis, &ours)
+        )
     })
 }
 
@@ -104,7 +129,13 @@ fn compare(prefix: &str) -> usize {
         }
         let dir = TempDir::new().unwrap();
         let archive = golden.join(format!("{}.tar.gz", table.name));
-        let unpacked = Command::new("tar").arg("xzpf").arg(&archive).arg("-C").arg(dir.path()).status().unwrap();
+        let unpacked = Command::new("tar")
+            .arg("xzpf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(dir.path())
+            .status()
+            .unwrap();
         assert!(unpacked.success(), "cannot unpack {}", archive.display());
         for query in &table.queries {
             compared += 1;
@@ -113,7 +144,12 @@ fn compare(prefix: &str) -> usize {
             }
         }
     }
-    assert!(failures.is_empty(), "{} of {compared} answers differ:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {compared} answers differ:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     compared
 }
 

@@ -40,13 +40,27 @@ pub async fn tables_of_lake(location: &str) -> Result<Vec<LakeTable>> {
 async fn tables_in(storage: &Storage, dir: String) -> Result<Vec<LakeTable>> {
     let below = storage.list(&dir).await?.dirs;
     if below.iter().any(|name| name == ".hoodie") {
-        return Ok(vec![LakeTable { location: storage.location_of(&dir), name: dir, database: None }]);
+        return Ok(vec![LakeTable {
+            location: storage.location_of(&dir),
+            name: dir,
+            database: None,
+        }]);
     }
     let mut tables = Vec::new();
     for name in below {
         let path = format!("{dir}/{name}");
-        if storage.list(&path).await?.dirs.iter().any(|inner| inner == ".hoodie") {
-            tables.push(LakeTable { location: storage.location_of(&path), name, database: Some(dir.clone()) });
+        if storage
+            .list(&path)
+            .await?
+            .dirs
+            .iter()
+            .any(|inner| inner == ".hoodie")
+        {
+            tables.push(LakeTable {
+                location: storage.location_of(&path),
+                name,
+                database: Some(dir.clone()),
+            });
         }
     }
     Ok(tables)

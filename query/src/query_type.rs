@@ -38,8 +38,15 @@ impl QueryType {
             Self::ReadOptimized => table.read_optimized(None).await,
             Self::TimeTravel(time) => table.snapshot(Some(&parse_time(time, config)?)).await,
             Self::Incremental { since, until } => {
-                let since = if since == "earliest" { None } else { Some(parse_time(since, config)?) };
-                let until = until.as_deref().map(|until| parse_time(until, config)).transpose()?;
+                let since = if since == "earliest" {
+                    None
+                } else {
+                    Some(parse_time(since, config)?)
+                };
+                let until = until
+                    .as_deref()
+                    .map(|until| parse_time(until, config))
+                    .transpose()?;
                 table.incremental(since.as_ref(), until.as_ref()).await
             }
         };

@@ -31,7 +31,12 @@ impl SliceScan {
         options: ReadOptions,
         schema: SchemaRef,
     ) -> Self {
-        Self { snapshot, slices, options, schema }
+        Self {
+            snapshot,
+            slices,
+            options,
+            schema,
+        }
     }
 }
 
@@ -49,6 +54,9 @@ impl PartitionStream for SliceScan {
             })
             .try_flatten()
             .map_err(external);
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        ))
     }
 }

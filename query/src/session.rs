@@ -37,7 +37,9 @@ pub struct RowStream {
 
 impl std::fmt::Debug for RowStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowStream").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("RowStream")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,7 +51,9 @@ pub struct QuerySession {
 
 impl std::fmt::Debug for QuerySession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QuerySession").field("memory", &self.memory).finish_non_exhaustive()
+        f.debug_struct("QuerySession")
+            .field("memory", &self.memory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,7 +62,10 @@ impl QuerySession {
     pub fn new(memory: MemoryBudget) -> Self {
         let mut config = SessionConfig::new().with_information_schema(true);
         config.options_mut().sql_parser.enable_ident_normalization = false;
-        Self { context: SessionContext::new_with_config(config), memory }
+        Self {
+            context: SessionContext::new_with_config(config),
+            memory,
+        }
     }
 
     /// DataFusion's own session, to add to.
@@ -100,7 +107,10 @@ impl QuerySession {
         let statement = state.sql_to_statement(sql, &dialect)?;
         let references = state.resolve_table_references(&statement)?;
         let names = references.iter().map(|reference| {
-            (reference.schema().map(str::to_owned), reference.table().to_owned())
+            (
+                reference.schema().map(str::to_owned),
+                reference.table().to_owned(),
+            )
         });
         Ok(names.collect())
     }
@@ -124,7 +134,13 @@ impl QuerySession {
     }
 
     fn add_database(&self, database: &str) -> Result<()> {
-        let catalog = self.context.state().config_options().catalog.default_catalog.clone();
+        let catalog = self
+            .context
+            .state()
+            .config_options()
+            .catalog
+            .default_catalog
+            .clone();
         let catalog = self
             .context
             .catalog(&catalog)

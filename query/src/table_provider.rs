@@ -30,7 +30,10 @@ pub struct LakebedTableProvider {
 impl LakebedTableProvider {
     /// Shows a snapshot; merging draws on `memory`.
     pub fn new(snapshot: Snapshot, memory: MemoryBudget) -> Self {
-        Self { snapshot: Arc::new(snapshot), memory }
+        Self {
+            snapshot: Arc::new(snapshot),
+            memory,
+        }
     }
 }
 
@@ -64,12 +67,18 @@ impl TableProvider for LakebedTableProvider {
         let partitions = groups
             .into_iter()
             .map(|slices| {
-                let scan =
-                    SliceScan::new(Arc::clone(&self.snapshot), slices, options.clone(), Arc::clone(&schema));
+                let scan = SliceScan::new(
+                    Arc::clone(&self.snapshot),
+                    slices,
+                    options.clone(),
+                    Arc::clone(&schema),
+                );
                 Arc::new(scan) as Arc<dyn PartitionStream>
             })
             .collect();
-        Ok(Arc::new(StreamingTableExec::try_new(schema, partitions, None, None, false, limit)?))
+        Ok(Arc::new(StreamingTableExec::try_new(
+            schema, partitions, None, None, false, limit,
+        )?))
     }
 }
 
@@ -77,7 +86,10 @@ impl TableProvider for LakebedTableProvider {
 fn balance(slices: &[FileSlice], groups_max: usize) -> Vec<Vec<FileSlice>> {
     let count = slices.len().clamp(1, groups_max.max(1));
     let mut groups: Vec<(u64, Vec<FileSlice>)> = vec![(0, Vec::new()); count];
-    let mut by_size: Vec<(u64, &FileSlice)> = slices.iter().map(|slice| (size_bytes(slice), slice)).collect();
+    let mut by_size: Vec<(u64, &FileSlice)> = slices
+        .iter()
+        .map(|slice| (size_bytes(slice), slice))
+        .collect();
     by_size.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     for (bytes, slice) in by_size {
         if let Some((total, group)) = groups.iter_mut().min_by_key(|(total, _)| *total) {
@@ -90,7 +102,11 @@ fn balance(slices: &[FileSlice], groups_max: usize) -> Vec<Vec<FileSlice>> {
 
 fn size_bytes(slice: &FileSlice) -> u64 {
     let base = slice.base_file.as_ref().map_or(0, |file| file.size_bytes);
-    base + slice.log_files.iter().map(|file| file.size_bytes).sum::<u64>()
+    base + slice
+        .log_files
+        .iter()
+        .map(|file| file.size_bytes)
+        .sum::<u64>()
 }
 
 #[cfg(test)]
@@ -112,7 +128,10 @@ mod tests {
         };
         let slices: Vec<_> = [1, 10, 5, 6].into_iter().map(slice).collect();
         let sizes = |groups: Vec<Vec<FileSlice>>| -> Vec<Vec<u64>> {
-            groups.iter().map(|group| group.iter().map(size_bytes).collect()).collect()
+            groups
+                .iter()
+                .map(|group| group.iter().map(size_bytes).collect())
+                .collect()
         };
         assert_eq!(sizes(balance(&slices, 2)), [vec![10, 1], vec![6, 5]]);
         assert_eq!(sizes(balance(&slices, 9)).len(), 4);

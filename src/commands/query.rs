@@ -69,32 +69,49 @@ struct Named {
 
 pub(crate) async fn run(args: QueryArgs) -> Result<(), Failure> {
     if args.format.is_binary() && args.output.is_none() && output::is_on_terminal() {
-        return Err(Failure::usage("this format is not for terminals: add -o FILE or a pipe"));
+        return Err(Failure::usage(
+            "this format is not for terminals: add -o FILE or a pipe",
+        ));
     }
     let session = QuerySession::new(MemoryBudget::new(MEMORY_BYTES));
     let named = tables(&args, &session).await?;
     let sql = match (&args.sql, named.as_slice()) {
         (Some(sql), _) => sql.clone(),
         (None, [table]) => format!("SELECT * FROM {}", table.quoted()),
-        (None, _) => return Err(Failure::usage("give a statement, or exactly one table with -t")),
+        (None, _) => {
+            return Err(Failure::usage(
+                "give a statement, or exactly one table with -t",
+            ));
+        }
     };
     let query_type = query_type(&args);
     for table in &named {
         let opened = Table::open(&table.location).await.map_err(Failure::other)?;
         let database = table.database.as_deref();
-        session.add_table(database, &table.name, &opened, &query_type).await.map_err(Failure::other)?;
+        session
+            .add_table(database, &table.name, &opened, &query_type)
+            .await
+            .map_err(Failure::other)?;
     }
     let is_cut = args.format == Format::Table && args.limit.is_none();
     let rows_max = if is_cut { Some(TABLE_ROWS) } else { args.limit };
-    let view = ViewOptions { meta_columns: args.meta, rows_max };
+    let view = ViewOptions {
+        meta_columns: args.meta,
+        rows_max,
+    };
     let rows = session.run(&sql, view).await.map_err(Failure::other)?;
-    output::write_rows(rows, args.format, args.output.as_deref()).await.map_err(Failure::other)
+    output::write_rows(rows, args.format, args.output.as_deref())
+        .await
+        .map_err(Failure::other)
 }
 
 fn query_type(args: &QueryArgs) -> QueryType {
     match (&args.as_of, &args.since) {
         (Some(time), _) => QueryType::TimeTravel(time.clone()),
-        (None, Some(since)) => QueryType::Incremental { since: since.clone(), until: args.until.clone() },
+        (None, Some(since)) => QueryType::Incremental {
+            since: since.clone(),
+            until: args.until.clone(),
+        },
         (None, None) if args.read_optimized => QueryType::ReadOptimized,
         (None, None) => QueryType::Snapshot,
     }
@@ -106,7 +123,9 @@ async fn tables(args: &QueryArgs, session: &QuerySession) -> Result<Vec<Named>, 
     if let (Some(lake), Some(sql)) = (&args.lake, &args.sql) {
         let wanted = session.tables_in(sql).map_err(Failure::other)?;
         let found = tables_of_lake(lake).await.map_err(Failure::other)?;
-        let found = found.into_iter().filter(|table| wanted.contains(&(table.database.clone(), table.name.clone())));
+        let found = found
+            .into_iter()
+            .filter(|table| wanted.contains(&(table.database.clone(), table.name.clone())));
         named.extend(found.map(|table| Named {
             database: table.database,
             name: table.name,
@@ -114,7 +133,9 @@ async fn tables(args: &QueryArgs, session: &QuerySession) -> Result<Vec<Named>, 
         }));
     }
     if named.is_empty() && args.sql.is_none() {
-        return Err(Failure::usage("name a table with -t [NAME=]PATH, or a lake with --lake DIR and a statement"));
+        return Err(Failure::usage(
+            "name a table with -t [NAME=]PATH, or a lake with --lake DIR and a statement",
+        ));
     }
     Ok(named)
 }
@@ -127,16 +148,25 @@ impl Named {
             Some((name, location)) if is_name(name) => (name.to_owned(), location),
             _ => {
                 let trimmed = text.trim_end_matches('/');
-                let name = trimmed.rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
+                let name = trimmed
+                    .rsplit('/')
+                    .next()
+                    .filter(|name| !matches!(*name, "" | "." | ".."));
                 (name.unwrap_or("t").to_owned(), text)
             }
         };
         let location = location.to_owned();
         match name.split_once('.') {
-            Some((database, table)) => {
-                Self { database: Some(database.to_owned()), name: table.to_owned(), location }
-            }
-            None => Self { database: None, name, location },
+            Some((database, table)) => Self {
+                database: Some(database.to_owned()),
+                name: table.to_owned(),
+                location,
+            },
+            None => Self {
+                database: None,
+                name,
+                location,
+            },
         }
     }
 
@@ -159,9 +189,21 @@ mod tests {
             let named = Named::parse(text);
             (named.quoted(), named.location)
         };
-        assert_eq!(parse("lake/shop/orders/"), ("\"orders\"".to_owned(), "lake/shop/orders/".to_owned()));
-        assert_eq!(parse("o=s3://b/x"), ("\"o\"".to_owned(), "s3://b/x".to_owned()));
-        assert_eq!(parse("shop.o=x"), ("\"shop\".\"o\"".to_owned(), "x".to_owned()));
-        assert_eq!(parse("lake/day=1"), ("\"day=1\"".to_owned(), "lake/day=1".to_owned()));
+        assert_eq!(
+            parse("lake/shop/orders/"),
+            ("\"orders\"".to_owned(), "lake/shop/orders/".to_owned())
+        );
+        assert_eq!(
+            parse("o=s3://b/x"),
+            ("\"o\"".to_owned(), "s3://b/x".to_owned())
+        );
+        assert_eq!(
+            parse("shop.o=x"),
+            ("\"shop\".\"o\"".to_owned(), "x".to_owned())
+        );
+        assert_eq!(
+            parse("lake/day=1"),
+            ("\"day=1\"".to_owned(), "lake/day=1".to_owned())
+        );
     }
 }

@@ -62,7 +62,10 @@ async fn show(args: &TableArgs) -> Result<Vec<String>> {
     let slices = snapshot.slices();
     let bases = slices.iter().filter_map(|slice| slice.base_file.as_ref());
     let logs = slices.iter().flat_map(|slice| &slice.log_files);
-    let mut partitions: Vec<&str> = slices.iter().map(|slice| slice.partition_path.as_str()).collect();
+    let mut partitions: Vec<&str> = slices
+        .iter()
+        .map(|slice| slice.partition_path.as_str())
+        .collect();
     partitions.dedup();
     let facts = json!({
         "name": config.name(),
@@ -83,21 +86,43 @@ async fn show(args: &TableArgs) -> Result<Vec<String>> {
         "log_bytes": logs.map(|file| file.size_bytes).sum::<u64>(),
     });
     if args.json {
-        let properties: Map<String, Value> =
-            config.properties().iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-        return Ok(vec![json!({"table": facts, "columns": columns, "properties": properties}).to_string()]);
+        let properties: Map<String, Value> = config
+            .properties()
+            .iter()
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect();
+        return Ok(vec![
+            json!({"table": facts, "columns": columns, "properties": properties}).to_string(),
+        ]);
     }
     let mut lines = Vec::new();
     if let Value::Object(facts) = &facts {
-        lines.extend(facts.iter().map(|(name, value)| format!("{name:<14}{}", plain(value))));
+        lines.extend(
+            facts
+                .iter()
+                .map(|(name, value)| format!("{name:<14}{}", plain(value))),
+        );
     }
     lines.push("columns".to_owned());
     lines.extend(columns.iter().map(|column| {
-        let nullable = if column["nullable"] == true { "" } else { " not null" };
-        format!("  {:<24}{}{nullable}", plain(&column["name"]), plain(&column["type"]))
+        let nullable = if column["nullable"] == true {
+            ""
+        } else {
+            " not null"
+        };
+        format!(
+            "  {:<24}{}{nullable}",
+            plain(&column["name"]),
+            plain(&column["type"])
+        )
     }));
     lines.push("properties".to_owned());
-    lines.extend(config.properties().iter().map(|(key, value)| format!("  {key}={value}")));
+    lines.extend(
+        config
+            .properties()
+            .iter()
+            .map(|(key, value)| format!("  {key}={value}")),
+    );
     Ok(lines)
 }
 
@@ -107,7 +132,11 @@ async fn timeline(args: &TableArgs) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for instant in timeline.instants() {
         let is_commit = instant.state == State::Completed && instant.action.is_write();
-        let metadata = if is_commit { Some(timeline.read_metadata(instant).await?) } else { None };
+        let metadata = if is_commit {
+            Some(timeline.read_metadata(instant).await?)
+        } else {
+            None
+        };
         lines.push(if args.json {
             instant_json(instant, metadata.as_ref()).to_string()
         } else {
@@ -133,8 +162,11 @@ fn instant_json(instant: &Instant, metadata: Option<&CommitMetadata>) -> Value {
         "completion": instant.completion.as_ref().map(|time| time.as_str()),
     });
     if let Some(metadata) = metadata {
-        let extra: Map<String, Value> =
-            metadata.extra_metadata.iter().map(|(key, text)| (key.clone(), text.as_str().into())).collect();
+        let extra: Map<String, Value> = metadata
+            .extra_metadata
+            .iter()
+            .map(|(key, text)| (key.clone(), text.as_str().into()))
+            .collect();
         value["operation"] = json!(metadata.operation_type);
         value["files"] = json!(metadata.write_stats().count());
         value["rows"] = json!(rows_written(metadata));
@@ -146,13 +178,12 @@ fn instant_json(instant: &Instant, metadata: Option<&CommitMetadata>) -> Value {
 
 fn instant_text(instant: &Instant, metadata: Option<&CommitMetadata>) -> String {
     let completion = instant.completion.as_ref().map_or("", |time| time.as_str());
-    let mut line =
-        format!(
-            "{:<18} {:<14} {:<10} {completion:<18} ",
-            instant.time.as_str(),
-            instant.action.as_str(),
-            state_name(instant.state)
-        );
+    let mut line = format!(
+        "{:<18} {:<14} {:<10} {completion:<18} ",
+        instant.time.as_str(),
+        instant.action.as_str(),
+        state_name(instant.state)
+    );
     if let Some(metadata) = metadata {
         line.push_str(&format!(
             "{:<14}{:>5} files {:>10} rows {:>12} bytes",
@@ -166,11 +197,17 @@ fn instant_text(instant: &Instant, metadata: Option<&CommitMetadata>) -> String 
 }
 
 fn rows_written(metadata: &CommitMetadata) -> i64 {
-    metadata.write_stats().filter_map(|stat| stat.num_writes).sum()
+    metadata
+        .write_stats()
+        .filter_map(|stat| stat.num_writes)
+        .sum()
 }
 
 fn bytes_written(metadata: &CommitMetadata) -> i64 {
-    metadata.write_stats().filter_map(|stat| stat.file_size_in_bytes).sum()
+    metadata
+        .write_stats()
+        .filter_map(|stat| stat.file_size_in_bytes)
+        .sum()
 }
 
 /// A value without quotes; lists by comma.

@@ -7,14 +7,16 @@ use std::io::Write as _;
 
 use anyhow::{Result, bail};
 use arrow::array::{
-    Array, AsArray, Date32Array, GenericListArray, MapArray, OffsetSizeTrait, PrimitiveArray, StructArray,
+    Array, AsArray, Date32Array, GenericListArray, MapArray, OffsetSizeTrait, PrimitiveArray,
+    StructArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    ArrowNativeType, ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    ArrowNativeType, ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -106,7 +108,9 @@ fn value_encoder(array: &dyn Array, style: Style) -> Result<Encoder> {
         DataType::LargeList(_) => lists(array.as_list::<i64>())?,
         DataType::Map(_, _) => maps(array.as_map())?,
         DataType::LargeUtf8 | DataType::Utf8View => encoder(&cast(array, &DataType::Utf8)?, style)?,
-        DataType::LargeBinary | DataType::BinaryView => encoder(&cast(array, &DataType::Binary)?, style)?,
+        DataType::LargeBinary | DataType::BinaryView => {
+            encoder(&cast(array, &DataType::Binary)?, style)?
+        }
         DataType::Dictionary(_, values) => encoder(&cast(array, values)?, style)?,
         DataType::Date64 => encoder(&cast(array, &DataType::Date32)?, style)?,
         other => bail!("a column of type {other} has no text form; cast it in the query"),
@@ -134,7 +138,11 @@ fn put_float(out: &mut Vec<u8>, value: f64, shortest: std::fmt::Arguments<'_>, s
     } else if value.is_nan() {
         put_text(out, "NaN", style);
     } else {
-        put_text(out, if value > 0.0 { "Infinity" } else { "-Infinity" }, style);
+        put_text(
+            out,
+            if value > 0.0 { "Infinity" } else { "-Infinity" },
+            style,
+        );
     }
 }
 
@@ -182,7 +190,9 @@ fn times(array: &dyn Array, style: Style) -> Result<Encoder> {
         bail!("{} is no time of day", array.data_type());
     };
     let value = counts(array)?;
-    Ok(Box::new(move |row, out| put_text(out, &time(value(row), per_second(unit), false), style)))
+    Ok(Box::new(move |row, out| {
+        put_text(out, &time(value(row), per_second(unit), false), style)
+    }))
 }
 
 fn timestamps(array: &dyn Array, style: Style) -> Result<Encoder> {
@@ -204,10 +214,15 @@ fn timestamps(array: &dyn Array, style: Style) -> Result<Encoder> {
 fn date(days: i64) -> String {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     format!("{year:04}-{month:02}-{day:02}")
@@ -228,7 +243,10 @@ fn time(count: i64, per_second: i64, is_full: bool) -> String {
 fn structs(array: &StructArray) -> Result<Encoder> {
     let mut fields = Vec::with_capacity(array.num_columns());
     for (field, column) in array.fields().iter().zip(array.columns()) {
-        fields.push((serde_json::to_vec(field.name())?, encoder(column.as_ref(), Style::Json)?));
+        fields.push((
+            serde_json::to_vec(field.name())?,
+            encoder(column.as_ref(), Style::Json)?,
+        ));
     }
     Ok(Box::new(move |row, out| {
         out.push(b'{');
@@ -246,7 +264,11 @@ fn structs(array: &StructArray) -> Result<Encoder> {
 
 fn lists<O: OffsetSizeTrait>(array: &GenericListArray<O>) -> Result<Encoder> {
     let items = encoder(array.values().as_ref(), Style::Json)?;
-    let offsets: Vec<usize> = array.offsets().iter().map(|offset| offset.as_usize()).collect();
+    let offsets: Vec<usize> = array
+        .offsets()
+        .iter()
+        .map(|offset| offset.as_usize())
+        .collect();
     Ok(Box::new(move |row, out| {
         out.push(b'[');
         if let [start, end] = offsets.get(row..row + 2).unwrap_or_default() {
@@ -265,7 +287,11 @@ fn lists<O: OffsetSizeTrait>(array: &GenericListArray<O>) -> Result<Encoder> {
 fn maps(array: &MapArray) -> Result<Encoder> {
     let keys = encoder(array.keys().as_ref(), Style::Plain)?;
     let values = encoder(array.values().as_ref(), Style::Json)?;
-    let offsets: Vec<usize> = array.offsets().iter().map(|offset| offset.as_usize()).collect();
+    let offsets: Vec<usize> = array
+        .offsets()
+        .iter()
+        .map(|offset| offset.as_usize())
+        .collect();
     Ok(Box::new(move |row, out| {
         let mut entries: Vec<(Vec<u8>, usize)> = Vec::new();
         if let [start, end] = offsets.get(row..row + 2).unwrap_or_default() {
@@ -294,8 +320,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        ArrayRef, BinaryArray, Decimal128Array, Float32Array, Float64Array, Int64Array, Time64MicrosecondArray,
-        TimestampMicrosecondArray,
+        ArrayRef, BinaryArray, Decimal128Array, Float32Array, Float64Array, Int64Array,
+        Time64MicrosecondArray, TimestampMicrosecondArray,
     };
 
     use super::*;
@@ -314,14 +340,34 @@ mod tests {
     #[test]
     fn values_are_spelled_as_the_contract_says() {
         let json = Style::Json;
-        assert_eq!(text(Int64Array::from(vec![Some(-5), None]), json), ["-5", "null"]);
-        assert_eq!(text(Int64Array::from(vec![None, Some(1)]), Style::Plain), ["", "1"]);
-        assert_eq!(text(Float32Array::from(vec![0.1, 1e20]), json), ["0.1", "1e20"]);
-        assert_eq!(text(Float64Array::from(vec![f64::NAN, f64::NEG_INFINITY]), json), ["\"NaN\"", "\"-Infinity\""]);
-        let decimals = Decimal128Array::from(vec![-150, 5]).with_precision_and_scale(10, 2).unwrap();
+        assert_eq!(
+            text(Int64Array::from(vec![Some(-5), None]), json),
+            ["-5", "null"]
+        );
+        assert_eq!(
+            text(Int64Array::from(vec![None, Some(1)]), Style::Plain),
+            ["", "1"]
+        );
+        assert_eq!(
+            text(Float32Array::from(vec![0.1, 1e20]), json),
+            ["0.1", "1e20"]
+        );
+        assert_eq!(
+            text(Float64Array::from(vec![f64::NAN, f64::NEG_INFINITY]), json),
+            ["\"NaN\"", "\"-Infinity\""]
+        );
+        let decimals = Decimal128Array::from(vec![-150, 5])
+            .with_precision_and_scale(10, 2)
+            .unwrap();
         assert_eq!(text(decimals, json), ["\"-1.50\"", "\"0.05\""]);
-        assert_eq!(text(BinaryArray::from(vec![b"ab\xff".as_slice()]), json), ["\"YWL/\""]);
-        assert_eq!(text(Date32Array::from(vec![0, -1, 19_782]), Style::Plain), ["1970-01-01", "1969-12-31", "2024-02-29"]);
+        assert_eq!(
+            text(BinaryArray::from(vec![b"ab\xff".as_slice()]), json),
+            ["\"YWL/\""]
+        );
+        assert_eq!(
+            text(Date32Array::from(vec![0, -1, 19_782]), Style::Plain),
+            ["1970-01-01", "1969-12-31", "2024-02-29"]
+        );
         let times = Time64MicrosecondArray::from(vec![3_661_000_000, 1_500_000]);
         assert_eq!(text(times, Style::Plain), ["01:01:01", "00:00:01.500000"]);
         let utc = TimestampMicrosecondArray::from(vec![-1]).with_timezone("UTC");

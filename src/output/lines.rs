@@ -26,7 +26,11 @@ impl Json {
             key.push(b':');
             keys.push(key);
         }
-        Ok(Self { target, keys, line: Vec::new() })
+        Ok(Self {
+            target,
+            keys,
+            line: Vec::new(),
+        })
     }
 }
 
@@ -39,7 +43,8 @@ impl Sink for Json {
                 self.line.extend_from_slice(key);
                 cell(row, &mut self.line);
             }
-            self.line.extend_from_slice(if cells.is_empty() { b"{}\n" } else { b"}\n" });
+            self.line
+                .extend_from_slice(if cells.is_empty() { b"{}\n" } else { b"}\n" });
             self.target.write_all(&self.line)?;
         }
         Ok(())
@@ -59,7 +64,11 @@ pub(super) struct Csv {
 
 impl Csv {
     pub(super) fn start(target: Target, schema: &SchemaRef) -> Result<Self> {
-        let mut csv = Self { target, line: Vec::new(), field: Vec::new() };
+        let mut csv = Self {
+            target,
+            line: Vec::new(),
+            field: Vec::new(),
+        };
         for (position, field) in schema.fields().iter().enumerate() {
             csv.push(position, field.name().as_bytes());
         }
@@ -71,7 +80,10 @@ impl Csv {
         if position > 0 {
             self.line.push(b',');
         }
-        let needs_quotes = field.is_empty() || field.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
+        let needs_quotes = field.is_empty()
+            || field
+                .iter()
+                .any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
         if !needs_quotes {
             self.line.extend_from_slice(field);
             return;
@@ -97,7 +109,11 @@ impl Csv {
 impl Sink for Csv {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let cells = encoders(batch, Style::Plain)?;
-        let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
+        let nulls: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| column.logical_nulls())
+            .collect();
         for row in 0..batch.num_rows() {
             for (position, (cell, nulls)) in cells.iter().zip(&nulls).enumerate() {
                 if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
@@ -123,7 +139,11 @@ impl Sink for Csv {
 }
 
 fn encoders(batch: &RecordBatch, style: Style) -> Result<Vec<Encoder>> {
-    batch.columns().iter().map(|column| encoder(column.as_ref(), style)).collect()
+    batch
+        .columns()
+        .iter()
+        .map(|column| encoder(column.as_ref(), style))
+        .collect()
 }
 
 #[cfg(test)]
@@ -149,7 +169,10 @@ mod tests {
 
     fn rows() -> RecordBatch {
         RecordBatch::try_from_iter([
-            ("id", Arc::new(Int64Array::from(vec![Some(1), None])) as ArrayRef),
+            (
+                "id",
+                Arc::new(Int64Array::from(vec![Some(1), None])) as ArrayRef,
+            ),
             ("na\"me", Arc::new(StringArray::from(vec!["a,\"b\"\n", ""]))),
         ])
         .unwrap()
@@ -160,8 +183,12 @@ mod tests {
         let out = Shared::default();
         let mut json = Json::new(Box::new(out.clone()), &rows().schema()).unwrap();
         json.write(&rows()).unwrap();
-        let expected = "{\"id\":1,\"na\\\"me\":\"a,\\\"b\\\"\\n\"}\n{\"id\":null,\"na\\\"me\":\"\"}\n";
-        assert_eq!(String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), expected);
+        let expected =
+            "{\"id\":1,\"na\\\"me\":\"a,\\\"b\\\"\\n\"}\n{\"id\":null,\"na\\\"me\":\"\"}\n";
+        assert_eq!(
+            String::from_utf8(out.0.lock().unwrap().clone()).unwrap(),
+            expected
+        );
     }
 
     #[test]
@@ -170,6 +197,9 @@ mod tests {
         let mut csv = Csv::start(Box::new(out.clone()), &rows().schema()).unwrap();
         csv.write(&rows()).unwrap();
         let expected = "id,\"na\"\"me\"\n1,\"a,\"\"b\"\"\n\"\n,\"\"\n";
-        assert_eq!(String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), expected);
+        assert_eq!(
+            String::from_utf8(out.0.lock().unwrap().clone()).unwrap(),
+            expected
+        );
     }
 }

@@ -52,10 +52,15 @@ trait Sink {
 type Target = Box<dyn Write + Send>;
 
 /// Writes all rows to `file`, or to standard output. A reader that goes away early (`| head`) is no failure.
-pub(crate) async fn write_rows(mut rows: RowStream, format: Format, file: Option<&Path>) -> Result<()> {
+pub(crate) async fn write_rows(
+    mut rows: RowStream,
+    format: Format,
+    file: Option<&Path>,
+) -> Result<()> {
     let target: Target = match file {
         Some(path) => {
-            let file = File::create(path).map_err(|error| anyhow::anyhow!("cannot create {}: {error}", path.display()))?;
+            let file = File::create(path)
+                .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", path.display()))?;
             Box::new(BufWriter::new(file))
         }
         None => Box::new(BufWriter::new(io::stdout())),
@@ -82,8 +87,14 @@ fn sink(format: Format, target: Target, schema: &SchemaRef) -> Result<Box<dyn Si
         Format::Table => Box::new(TextTable::new(target, schema)),
         Format::Parquet => {
             let compression = Compression::ZSTD(ZstdLevel::default());
-            let properties = WriterProperties::builder().set_compression(compression).build();
-            Box::new(ArrowWriter::try_new(target, SchemaRef::clone(schema), Some(properties))?)
+            let properties = WriterProperties::builder()
+                .set_compression(compression)
+                .build();
+            Box::new(ArrowWriter::try_new(
+                target,
+                SchemaRef::clone(schema),
+                Some(properties),
+            )?)
         }
         Format::Arrow => Box::new(StreamWriter::try_new(target, schema)?),
     })
@@ -91,9 +102,15 @@ fn sink(format: Format, target: Target, schema: &SchemaRef) -> Result<Box<dyn Si
 
 fn ignore_closed_pipe(error: anyhow::Error) -> Result<()> {
     let is_closed = error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     });
-    if is_closed { Ok(()) } else { Err(anyhow::anyhow!("cannot write the result: {error}")) }
+    if is_closed {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("cannot write the result: {error}"))
+    }
 }
 
 impl Sink for ArrowWriter<Target> {

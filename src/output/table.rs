@@ -20,9 +20,21 @@ pub(super) struct TextTable {
 
 impl TextTable {
     pub(super) fn new(target: Target, schema: &SchemaRef) -> Self {
-        let header = schema.fields().iter().map(|field| shorten(field.name())).collect();
-        let is_right = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
-        Self { target, rows: vec![header], is_right }
+        let header = schema
+            .fields()
+            .iter()
+            .map(|field| shorten(field.name()))
+            .collect();
+        let is_right = schema
+            .fields()
+            .iter()
+            .map(|field| field.data_type().is_numeric())
+            .collect();
+        Self {
+            target,
+            rows: vec![header],
+            is_right,
+        }
     }
 
     fn put_row(&mut self, row: &[String], widths: &[usize]) -> Result<()> {
@@ -49,7 +61,10 @@ impl Sink for TextTable {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut columns = Vec::with_capacity(batch.num_columns());
         for column in batch.columns() {
-            columns.push((encoder(column.as_ref(), Style::Plain)?, column.logical_nulls()));
+            columns.push((
+                encoder(column.as_ref(), Style::Plain)?,
+                column.logical_nulls(),
+            ));
         }
         let mut bytes = Vec::new();
         for row in 0..batch.num_rows() {
@@ -91,7 +106,13 @@ fn shorten(text: &str) -> String {
     let mut short: String = text
         .chars()
         .take(CELL_CHARS_MAX)
-        .map(|character| if character.is_control() { ' ' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
         .collect();
     if text.chars().nth(CELL_CHARS_MAX).is_some() {
         short.pop();

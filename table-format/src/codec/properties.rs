@@ -35,7 +35,13 @@ impl Properties {
         let mut out = String::new();
         for comment in comments {
             out.push('#');
-            out.extend(comment.chars().map(|c| if c.is_ascii() && !c.is_control() { c } else { '?' }));
+            out.extend(comment.chars().map(|c| {
+                if c.is_ascii() && !c.is_control() {
+                    c
+                } else {
+                    '?'
+                }
+            }));
             out.push('\n');
         }
         for (key, value) in &self.0 {
@@ -54,7 +60,9 @@ impl Properties {
 
     /// The value of a key that is neither absent nor blank.
     pub fn get_non_blank(&self, key: &str) -> Option<&str> {
-        self.get(key).map(str::trim).filter(|value| !value.is_empty())
+        self.get(key)
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
     }
 
     /// Sets a key.
@@ -69,13 +77,20 @@ impl Properties {
 
     /// All keys and values in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Properties {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+        Self(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
     }
 }
 
@@ -91,14 +106,19 @@ fn logical_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     let mut continued = false;
     for natural in bytes.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        let start = natural.iter().position(|byte| !is_blank(*byte)).unwrap_or(natural.len());
+        let start = natural
+            .iter()
+            .position(|byte| !is_blank(*byte))
+            .unwrap_or(natural.len());
         let text = natural.get(start..).unwrap_or_default();
         if !continued && (text.is_empty() || matches!(text.first(), Some(b'#' | b'!'))) {
             continue;
         }
         let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
         let goes_on = backslashes % 2 == 1;
-        let kept = text.get(..text.len() - usize::from(goes_on)).unwrap_or_default();
+        let kept = text
+            .get(..text.len() - usize::from(goes_on))
+            .unwrap_or_default();
         match lines.last_mut() {
             Some(line) if continued => line.extend_from_slice(kept),
             _ => lines.push(kept.to_vec()),
@@ -149,7 +169,12 @@ fn read_unicode(units: &mut impl Iterator<Item = char>) -> Result<u16> {
     let digits: String = units.take(4).collect();
     let is_hex = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let code = u16::from_str_radix(&digits, 16).ok().filter(|_| is_hex);
-    code.ok_or_else(|| Error::corrupt("properties", format!("`\\u{digits}` is not an escape of 4 digits")))
+    code.ok_or_else(|| {
+        Error::corrupt(
+            "properties",
+            format!("`\\u{digits}` is not an escape of 4 digits"),
+        )
+    })
 }
 
 fn push_escaped(out: &mut String, text: &str, is_key: bool) {
@@ -198,14 +223,23 @@ mod tests {
         let all: Vec<_> = properties.iter().collect();
         assert_eq!(
             all,
-            [("a.b", "x:y=z "), ("empty", ""), ("key:1", "vw"), ("lone", ""), ("u", "éé")]
+            [
+                ("a.b", "x:y=z "),
+                ("empty", ""),
+                ("key:1", "vw"),
+                ("lone", ""),
+                ("u", "éé")
+            ]
         );
         assert!(Properties::parse(b"a=\\u12").is_err());
     }
 
     #[test]
     fn checksum_is_that_of_hudi() {
-        assert_eq!(table_checksum(Some("default"), "v8_trips_8i3u1d"), 1_197_752_875);
+        assert_eq!(
+            table_checksum(Some("default"), "v8_trips_8i3u1d"),
+            1_197_752_875
+        );
         assert_eq!(table_checksum(None, "v9cow"), 289_440_047);
     }
 }

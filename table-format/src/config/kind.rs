@@ -109,9 +109,11 @@ impl KeyGeneratorType {
     /// Java: KeyGeneratorType#fromClassName.
     pub(super) fn from_name(name: &str) -> Self {
         let simple_name = name.rsplit('.').next().unwrap_or(name);
-        let stem = simple_name.strip_suffix("KeyGenerator").map_or(simple_name, |stem| {
-            stem.strip_suffix("Avro").unwrap_or(stem)
-        });
+        let stem = simple_name
+            .strip_suffix("KeyGenerator")
+            .map_or(simple_name, |stem| {
+                stem.strip_suffix("Avro").unwrap_or(stem)
+            });
         match stem {
             "Simple" => Self::Simple,
             "Complex" => Self::Complex,
@@ -123,7 +125,11 @@ impl KeyGeneratorType {
             "Sql" => Self::SparkSql,
             "Uuid" => Self::SparkSqlUuid,
             "HoodieTableMetadata" => Self::MetadataTable,
-            other => other.strip_suffix("_AVRO").unwrap_or(other).parse().unwrap_or(Self::UserProvided),
+            other => other
+                .strip_suffix("_AVRO")
+                .unwrap_or(other)
+                .parse()
+                .unwrap_or(Self::UserProvided),
         }
     }
 }

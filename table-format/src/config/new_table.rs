@@ -49,7 +49,10 @@ impl NewTable<'_> {
         properties.set(key::TABLE_TYPE, self.table_type.as_str());
         properties.set(key::TABLE_VERSION, version.clone());
         properties.set(key::INITIAL_VERSION, version);
-        properties.set(key::TIMELINE_LAYOUT, TableVersion::Nine.timeline_layout().to_string());
+        properties.set(
+            key::TIMELINE_LAYOUT,
+            TableVersion::Nine.timeline_layout().to_string(),
+        );
         properties.set(key::TABLE_FORMAT, "native");
         properties.set(key::TIMELINE_PATH, "timeline");
         properties.set(key::HISTORY_PATH, "history");
@@ -77,7 +80,11 @@ impl NewTable<'_> {
     }
 
     fn mode(&self) -> MergeMode {
-        let default = if self.ordering.is_empty() { MergeMode::CommitTime } else { MergeMode::EventTime };
+        let default = if self.ordering.is_empty() {
+            MergeMode::CommitTime
+        } else {
+            MergeMode::EventTime
+        };
         self.merge_mode.unwrap_or(default)
     }
 
@@ -95,7 +102,10 @@ impl NewTable<'_> {
             return Err(Error::invalid("a table needs a name"));
         }
         if self.record_key.is_empty() {
-            return Err(Error::invalid(format!("table `{}` needs record key fields", self.name)));
+            return Err(Error::invalid(format!(
+                "table `{}` needs record key fields",
+                self.name
+            )));
         }
         match self.mode() {
             MergeMode::EventTime if self.ordering.is_empty() => Err(Error::invalid(format!(
@@ -138,7 +148,11 @@ mod tests {
         assert_eq!(config.merge_mode(), MergeMode::EventTime);
         let bytes = config.properties().encode(&[]);
         assert_eq!(TableConfig::parse(&bytes).unwrap(), config);
-        let unordered = NewTable { ordering: &[], merge_mode: Some(MergeMode::EventTime), ..table };
+        let unordered = NewTable {
+            ordering: &[],
+            merge_mode: Some(MergeMode::EventTime),
+            ..table
+        };
         assert!(unordered.config().is_err());
     }
 }

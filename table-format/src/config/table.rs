@@ -38,8 +38,9 @@ impl TableConfig {
         let name = name.to_owned();
         check_checksum(&properties, &name)?;
         // Hudi takes an absent version for its own current one.
-        let version: TableVersion =
-            properties.get_non_blank(key::TABLE_VERSION).map_or(Ok(TableVersion::Nine), str::parse)?;
+        let version: TableVersion = properties
+            .get_non_blank(key::TABLE_VERSION)
+            .map_or(Ok(TableVersion::Nine), str::parse)?;
         let layout = properties.get_non_blank(key::TIMELINE_LAYOUT);
         if layout != Some(version.timeline_layout().to_string().as_str()) {
             return Err(corrupt(format!(
@@ -49,10 +50,17 @@ impl TableConfig {
                 version.timeline_layout()
             )));
         }
-        let table_type =
-            properties.get_non_blank(key::TABLE_TYPE).map_or(Ok(TableType::CopyOnWrite), str::parse)?;
+        let table_type = properties
+            .get_non_blank(key::TABLE_TYPE)
+            .map_or(Ok(TableType::CopyOnWrite), str::parse)?;
         let merge_mode = infer_merge_mode(&properties, version)?;
-        Ok(Self { properties, name, version, table_type, merge_mode })
+        Ok(Self {
+            properties,
+            name,
+            version,
+            table_type,
+            merge_mode,
+        })
     }
 
     /// The properties as they stand in the file.
@@ -103,7 +111,9 @@ impl TableConfig {
 
     /// Whether rows lie in partitions.
     pub fn is_partitioned(&self) -> bool {
-        self.properties.get_non_blank(key::PARTITION_FIELDS).is_some()
+        self.properties
+            .get_non_blank(key::PARTITION_FIELDS)
+            .is_some()
     }
 
     /// Fields that decide between records of a key, most significant first.
@@ -157,7 +167,9 @@ impl TableConfig {
     /// # Errors
     /// `Unsupported` for a zone that is neither `UTC` nor `LOCAL`.
     pub fn timeline_zone(&self) -> Result<TimelineZone> {
-        self.properties.get_non_blank(key::TIMELINE_ZONE).map_or(Ok(TimelineZone::Local), str::parse)
+        self.properties
+            .get_non_blank(key::TIMELINE_ZONE)
+            .map_or(Ok(TimelineZone::Local), str::parse)
     }
 
     /// Table-relative directory of the active timeline.
@@ -165,7 +177,10 @@ impl TableConfig {
         match self.version {
             TableVersion::Six => ".hoodie".to_owned(),
             TableVersion::Eight | TableVersion::Nine => {
-                let folder = self.properties.get_non_blank(key::TIMELINE_PATH).unwrap_or("timeline");
+                let folder = self
+                    .properties
+                    .get_non_blank(key::TIMELINE_PATH)
+                    .unwrap_or("timeline");
                 format!(".hoodie/{folder}")
             }
         }
@@ -173,7 +188,10 @@ impl TableConfig {
 
     /// Format of base files in upper case; `PARQUET` unless said.
     pub fn base_file_format(&self) -> String {
-        let format = self.properties.get_non_blank(key::BASE_FILE_FORMAT).unwrap_or("PARQUET");
+        let format = self
+            .properties
+            .get_non_blank(key::BASE_FILE_FORMAT)
+            .unwrap_or("PARQUET");
         format.to_ascii_uppercase()
     }
 
@@ -187,18 +205,29 @@ impl TableConfig {
     }
 
     fn flag(&self, key: &str, default: bool) -> bool {
-        self.properties.get_non_blank(key).map_or(default, |value| value.eq_ignore_ascii_case("true"))
+        self.properties
+            .get_non_blank(key)
+            .map_or(default, |value| value.eq_ignore_ascii_case("true"))
     }
 }
 
 fn split_fields(properties: &Properties, key: &str) -> Vec<String> {
     let value = properties.get_non_blank(key).unwrap_or_default();
-    value.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned).collect()
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|field| !field.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn ordering_fields(properties: &Properties) -> Vec<String> {
     let fields = split_fields(properties, key::ORDERING_FIELDS);
-    if fields.is_empty() { split_fields(properties, key::PRECOMBINE_FIELD) } else { fields }
+    if fields.is_empty() {
+        split_fields(properties, key::PRECOMBINE_FIELD)
+    } else {
+        fields
+    }
 }
 
 fn check_checksum(properties: &Properties, name: &str) -> Result<()> {
@@ -219,7 +248,11 @@ fn check_checksum(properties: &Properties, name: &str) -> Result<()> {
 /// Java: HoodieTableConfig#inferMergingConfigs. Below version 8 the payload class wins over the strategy id.
 fn infer_merge_mode(properties: &Properties, version: TableVersion) -> Result<MergeMode> {
     let has_ordering = !ordering_fields(properties).is_empty();
-    let by_ordering = if has_ordering { MergeMode::EventTime } else { MergeMode::CommitTime };
+    let by_ordering = if has_ordering {
+        MergeMode::EventTime
+    } else {
+        MergeMode::CommitTime
+    };
     let payload = properties
         .get_non_blank(key::PAYLOAD_CLASS)
         .map(|class| class.rsplit('.').next().unwrap_or(class));
@@ -239,7 +272,11 @@ fn infer_merge_mode(properties: &Properties, version: TableVersion) -> Result<Me
         (None, None, Some(EVENT_TIME_STRATEGY) | None) => by_ordering,
         (None, None, Some(_)) => MergeMode::Custom,
     };
-    Ok(if mode == MergeMode::EventTime { by_ordering } else { mode })
+    Ok(if mode == MergeMode::EventTime {
+        by_ordering
+    } else {
+        mode
+    })
 }
 
 #[cfg(test)]

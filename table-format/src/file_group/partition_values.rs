@@ -39,9 +39,15 @@ impl PartitionValues {
             )));
         }
         let values = fields.into_iter().zip(segments).map(|(field, segment)| {
-            let named = segment.strip_prefix(field.as_str()).and_then(|rest| rest.strip_prefix('='));
+            let named = segment
+                .strip_prefix(field.as_str())
+                .and_then(|rest| rest.strip_prefix('='));
             let value = named.filter(|_| config.is_hive_style()).unwrap_or(segment);
-            let value = if config.is_url_encoded() { unescape(value) } else { value.to_owned() };
+            let value = if config.is_url_encoded() {
+                unescape(value)
+            } else {
+                value.to_owned()
+            };
             (field, (value != NULL_PLACEHOLDER).then_some(value))
         });
         Ok(Self(values.collect()))
@@ -52,7 +58,8 @@ impl PartitionValues {
     /// # Errors
     /// `Corrupt` when a value does not fit the type of its column.
     pub fn fill(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-        let mut fields: Vec<Arc<Field>> = batch.schema_ref().fields().iter().map(Arc::clone).collect();
+        let mut fields: Vec<Arc<Field>> =
+            batch.schema_ref().fields().iter().map(Arc::clone).collect();
         let mut columns = batch.columns().to_vec();
         for (name, value) in &self.0 {
             let Ok(field) = schema.field_with_name(name) else {
@@ -70,7 +77,11 @@ impl PartitionValues {
             }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::new(Schema::new(fields)),
+            columns,
+            &options,
+        )?)
     }
 }
 
@@ -82,7 +93,10 @@ fn repeat(value: Option<&str>, field: &Field, rows: usize) -> Result<ArrayRef> {
     if *field.data_type() == DataType::Utf8 {
         return Ok(text);
     }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     cast_with_options(&text, field.data_type(), &options).map_err(|error| {
         let place = format!("partition column `{}`", field.name());
         Error::corrupt(place, format!("`{value}` is no {}", field.data_type())).with_source(error)
@@ -95,7 +109,9 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('%') {
         out.push_str(before);
-        let code = behind.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let code = behind
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (code, behind.get(2..)) {
             (Some(code), Some(after)) => {
                 out.push(char::from(code));
@@ -121,8 +137,12 @@ mod tests {
              hoodie.table.partition.fields=a,b\nhoodie.datasource.write.hive_style_partitioning=true\n\
              hoodie.datasource.write.partitionpath.urlencode=true\n";
         let config = TableConfig::parse(text.as_bytes()).unwrap();
-        let values = PartitionValues::parse(&config, "a=x%2Fy%/b=__HIVE_DEFAULT_PARTITION__").unwrap();
-        let expected = [("a".to_owned(), Some("x/y%".to_owned())), ("b".to_owned(), None)];
+        let values =
+            PartitionValues::parse(&config, "a=x%2Fy%/b=__HIVE_DEFAULT_PARTITION__").unwrap();
+        let expected = [
+            ("a".to_owned(), Some("x/y%".to_owned())),
+            ("b".to_owned(), None),
+        ];
         assert_eq!(values, PartitionValues(expected.to_vec()));
         assert!(PartitionValues::parse(&config, "a=1").is_err());
     }

@@ -43,19 +43,27 @@ impl ReplacedGroups {
     pub async fn load(timeline: &ActiveTimeline, visibility: &Visibility) -> Result<Self> {
         let mut groups = HashSet::new();
         let replaces = timeline.completed().filter(|instant| {
-            instant.action.comparable() == Action::ReplaceCommit && visibility.is_committed(&instant.time)
+            instant.action.comparable() == Action::ReplaceCommit
+                && visibility.is_committed(&instant.time)
         });
         for instant in replaces {
             let metadata = timeline.read_metadata(instant).await?;
             for (partition, file_ids) in metadata.partition_to_replace_file_ids {
-                groups.extend(file_ids.into_iter().map(|file_id| (partition.clone(), file_id)));
+                groups.extend(
+                    file_ids
+                        .into_iter()
+                        .map(|file_id| (partition.clone(), file_id)),
+                );
             }
         }
         Ok(Self(groups))
     }
 
     fn contains(&self, partition_path: &str, file_id: &str) -> bool {
-        !self.0.is_empty() && self.0.contains(&(partition_path.to_owned(), file_id.to_owned()))
+        !self.0.is_empty()
+            && self
+                .0
+                .contains(&(partition_path.to_owned(), file_id.to_owned()))
     }
 }
 
@@ -99,8 +107,15 @@ pub async fn list_partitions(storage: &Storage) -> Result<Vec<PartitionFiles>> {
             .await?;
         level = Vec::new();
         for (dir, listing) in listings {
-            if listing.files.iter().any(|file| file.name.starts_with(PARTITION_METADATA)) {
-                partitions.push(PartitionFiles { partition_path: dir, files: listing.files });
+            if listing
+                .files
+                .iter()
+                .any(|file| file.name.starts_with(PARTITION_METADATA))
+            {
+                partitions.push(PartitionFiles {
+                    partition_path: dir,
+                    files: listing.files,
+                });
             } else {
                 let below = listing.dirs.into_iter().filter(|name| name != ".hoodie");
                 level.extend(below.map(|name| join_path(&dir, &name)));
@@ -134,14 +149,24 @@ pub fn file_groups(
             // The instant of a version 6 log says nothing about who wrote its blocks: these are judged one by one.
             let is_visible = version == TableVersion::Six || visibility.is_committed(&log.instant);
             if is_visible && !log.is_cdc {
-                groups.entry(log.file_id.clone()).or_default().logs.push(log);
+                groups
+                    .entry(log.file_id.clone())
+                    .or_default()
+                    .logs
+                    .push(log);
             }
         }
     }
     groups
         .into_iter()
         .map(|(file_id, files)| {
-            let slices = slices_of(&file_id, &partition.partition_path, files, version, visibility);
+            let slices = slices_of(
+                &file_id,
+                &partition.partition_path,
+                files,
+                version,
+                visibility,
+            );
             (file_id, slices)
         })
         .collect()
@@ -163,12 +188,16 @@ fn slices_of(
     };
     let place = |log: &LogFile| match version {
         TableVersion::Six => log.instant.clone(),
-        TableVersion::Eight | TableVersion::Nine => {
-            visibility.completion_of(&log.instant).unwrap_or(&log.instant).clone()
-        }
+        TableVersion::Eight | TableVersion::Nine => visibility
+            .completion_of(&log.instant)
+            .unwrap_or(&log.instant)
+            .clone(),
     };
-    let mut logs: Vec<(InstantTime, LogFile)> =
-        files.logs.into_iter().map(|log| (place(&log), log)).collect();
+    let mut logs: Vec<(InstantTime, LogFile)> = files
+        .logs
+        .into_iter()
+        .map(|log| (place(&log), log))
+        .collect();
     logs.sort_by(|(left_place, left), (right_place, right)| {
         (left_place, &left.instant, left.version, &left.write_token).cmp(&(
             right_place,
@@ -177,11 +206,18 @@ fn slices_of(
             &right.write_token,
         ))
     });
-    let mut slices: Vec<FileSlice> =
-        files.bases.into_iter().map(|(instant, base)| slice(instant, Some(base))).collect();
+    let mut slices: Vec<FileSlice> = files
+        .bases
+        .into_iter()
+        .map(|(instant, base)| slice(instant, Some(base)))
+        .collect();
     let mut without_base: Option<FileSlice> = None;
     for (placed, log) in logs {
-        match slices.iter_mut().rev().find(|candidate| candidate.base_instant <= placed) {
+        match slices
+            .iter_mut()
+            .rev()
+            .find(|candidate| candidate.base_instant <= placed)
+        {
             Some(found) => found.log_files.push(log),
             None => {
                 let own = without_base.get_or_insert_with(|| slice(log.instant.clone(), None));

@@ -55,14 +55,23 @@ impl Visibility {
         let mut completed = HashMap::new();
         let mut hidden = HashSet::new();
         // Other actions write no rows; a savepoint bears the time of its commit, and must not pass for it.
-        for instant in timeline.instants().iter().filter(|instant| instant.action.is_write()) {
+        for instant in timeline
+            .instants()
+            .iter()
+            .filter(|instant| instant.action.is_write())
+        {
             if instant.state == State::Completed && horizon.includes(instant) {
                 completed.insert(instant.time.clone(), instant.end_time().clone());
             } else {
                 hidden.insert(instant.time.clone());
             }
         }
-        Self { completed, hidden, first_active: timeline.first_time().cloned(), horizon }
+        Self {
+            completed,
+            hidden,
+            first_active: timeline.first_time().cloned(),
+            horizon,
+        }
     }
 
     /// Whether what this instant wrote is to be seen.
@@ -78,7 +87,9 @@ impl Visibility {
     /// When an instant completed, if it is to be seen. Of archived ones the begin time stands in: whatever they wrote
     /// beside a compaction has been merged before they were archived.
     pub fn completion_of<'a>(&'a self, time: &'a InstantTime) -> Option<&'a InstantTime> {
-        self.completed.get(time).or_else(|| self.is_archived(time).then_some(time))
+        self.completed
+            .get(time)
+            .or_else(|| self.is_archived(time).then_some(time))
     }
 
     fn is_archived(&self, time: &InstantTime) -> bool {

@@ -1,6 +1,5 @@
 //! The rows of a base file, adapted to the columns that are wanted.
 
-
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use parquet::arrow::ProjectionMask;
@@ -32,7 +31,10 @@ impl BaseRows {
     ) -> Result<Self> {
         let path = slice.path_of(&file.to_string());
         if file.extension != "parquet" {
-            return Err(Error::unsupported(format!("{path}: base files of format {} are not read", file.extension)));
+            return Err(Error::unsupported(format!(
+                "{path}: base files of format {} are not read",
+                file.extension
+            )));
         }
         let source = ParquetSource::new(context.storage.clone(), path.clone(), file.size_bytes);
         let builder = source.open().await?;
@@ -51,16 +53,26 @@ impl BaseRows {
             .build()
             .map_err(|error| Error::from(error).context(format!("reading {path}")))?;
         let partition_values = if context.config.drops_partition_columns() {
-            Some(PartitionValues::parse(&context.config, &slice.partition_path)?)
+            Some(PartitionValues::parse(
+                &context.config,
+                &slice.partition_path,
+            )?)
         } else {
             None
         };
-        Ok(Self { stream, columns: columns.clone(), partition_values, path })
+        Ok(Self {
+            stream,
+            columns: columns.clone(),
+            partition_values,
+            path,
+        })
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let read = self.stream.try_next().await;
-        let Some(batch) = read.map_err(|error| Error::from(error).context(format!("reading {}", self.path)))? else {
+        let Some(batch) =
+            read.map_err(|error| Error::from(error).context(format!("reading {}", self.path)))?
+        else {
             return Ok(None);
         };
         let batch = match &self.partition_values {
@@ -68,12 +80,16 @@ impl BaseRows {
             None => batch,
         };
         let adapted = adapt_batch(&batch, &self.columns.schema);
-        adapted.map(Some).map_err(|error| error.context(format!("reading {}", self.path)))
+        adapted
+            .map(Some)
+            .map_err(|error| error.context(format!("reading {}", self.path)))
     }
 }
 
 impl std::fmt::Debug for BaseRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BaseRows").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("BaseRows")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }

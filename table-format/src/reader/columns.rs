@@ -33,14 +33,23 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn plan(context: &ReadContext, projection: Option<&[usize]>, has_logs: bool) -> Result<Self> {
+    pub(super) fn plan(
+        context: &ReadContext,
+        projection: Option<&[usize]>,
+        has_logs: bool,
+    ) -> Result<Self> {
         let table = &context.schema;
         let mut positions: Vec<usize> = match projection {
             Some(projection) => projection.to_vec(),
             None => (0..table.fields().len()).collect(),
         };
-        if let Some(position) = positions.iter().find(|position| **position >= table.fields().len()) {
-            return Err(Error::invalid(format!("the table has no column {position}")));
+        if let Some(position) = positions
+            .iter()
+            .find(|position| **position >= table.fields().len())
+        {
+            return Err(Error::invalid(format!(
+                "the table has no column {position}"
+            )));
         }
         let wanted = positions.len();
         let mut position_of = |name: &str| {
@@ -64,12 +73,17 @@ impl Columns {
         }
         if has_logs {
             columns.record_key = position_of(RECORD_KEY);
-            columns.is_deleted = position_of(IS_DELETED)
-                .filter(|_| table.field_with_name(IS_DELETED).is_ok_and(|field| *field.data_type() == DataType::Boolean));
+            columns.is_deleted = position_of(IS_DELETED).filter(|_| {
+                table
+                    .field_with_name(IS_DELETED)
+                    .is_ok_and(|field| *field.data_type() == DataType::Boolean)
+            });
             if context.config.merge_mode() == MergeMode::EventTime {
                 for name in context.config.ordering_fields() {
                     let position = position_of(&name).ok_or_else(|| {
-                        Error::unsupported(format!("the ordering field `{name}` is no top-level column of the table"))
+                        Error::unsupported(format!(
+                            "the ordering field `{name}` is no top-level column of the table"
+                        ))
                     })?;
                     columns.ordering.push(position);
                 }
@@ -90,8 +104,29 @@ impl Columns {
 
     /// The part of the schema that a file or block with these columns can give.
     pub(super) fn present_in(&self, file: &Schema) -> SchemaRef {
-        let fields: Vec<_> =
-            self.schema.fields().iter().filter(|field| file.index_of(field.name()).is_ok()).cloned().collect();
+        let fields: Vec<_> = self
+            .schema
+            .fields()
+            .iter()
+            .filter(|field| file.index_of(field.name()).is_ok())
+            .cloned()
+            .collect();
         Arc::new(Schema::new(fields))
+    }
+}
+
+#[cfg(test)]
+impl Columns {
+    /// All columns of `schema`, with the key and the ordering columns at these positions.
+    pub(super) fn for_tests(schema: Schema, record_key: usize, ordering: Vec<usize>) -> Self {
+        let wanted = schema.fields().len();
+        Self {
+            schema: Arc::new(schema),
+            wanted,
+            record_key: Some(record_key),
+            ordering,
+            is_deleted: None,
+            commit_time: None,
+        }
     }
 }

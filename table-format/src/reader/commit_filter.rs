@@ -15,8 +15,13 @@ pub(crate) struct CommitFilter {
 impl CommitFilter {
     /// The archived commits after `since`; when `since` lies on the active timeline these are none.
     pub(crate) fn archived(timeline: &ActiveTimeline, since: Option<&InstantTime>) -> Self {
-        let first = timeline.first_time().filter(|first| since.is_none_or(|since| since < first));
-        Self { times: HashSet::new(), archived: first.map(|first| (since.cloned(), first.clone())) }
+        let first = timeline
+            .first_time()
+            .filter(|first| since.is_none_or(|since| since < first));
+        Self {
+            times: HashSet::new(),
+            archived: first.map(|first| (since.cloned(), first.clone())),
+        }
     }
 
     /// Adds a commit of the active timeline.
@@ -32,7 +37,10 @@ impl CommitFilter {
     /// Whether rows of this commit are wanted.
     pub(crate) fn includes(&self, commit_time: &str) -> bool {
         let is_archived = self.archived.as_ref().is_some_and(|(since, first)| {
-            commit_time < first.as_str() && since.as_ref().is_none_or(|since| commit_time > since.as_str())
+            commit_time < first.as_str()
+                && since
+                    .as_ref()
+                    .is_none_or(|since| commit_time > since.as_str())
         });
         is_archived || self.times.contains(commit_time)
     }

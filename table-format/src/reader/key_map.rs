@@ -20,11 +20,18 @@ impl KeyMap {
             return None;
         }
         let slot = self.slot_of(self.hasher.hash_one(key.as_bytes()), key, key_of);
-        self.slots.get(slot).copied().filter(|number| *number != EMPTY)
+        self.slots
+            .get(slot)
+            .copied()
+            .filter(|number| *number != EMPTY)
     }
 
     /// The number of `key`; when it is new it gets the next number, and the flag is true.
-    pub(super) fn find_or_insert<'a>(&mut self, key: &str, key_of: impl Fn(u32) -> &'a str) -> (u32, bool) {
+    pub(super) fn find_or_insert<'a>(
+        &mut self,
+        key: &str,
+        key_of: impl Fn(u32) -> &'a str,
+    ) -> (u32, bool) {
         if self.hashes.len() * 2 >= self.slots.len() {
             self.grow();
         }

@@ -4,6 +4,7 @@
 //! blocks of instants that are not committed are passed over one by one, later versions do so by file.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
@@ -40,7 +41,11 @@ pub(super) async fn read_logs(
         return Ok(None);
     }
     check_merge_rules(context)?;
-    let paths: Vec<String> = slice.log_files.iter().map(|file| slice.path_of(&file.to_string())).collect();
+    let paths: Vec<String> = slice
+        .log_files
+        .iter()
+        .map(|file| slice.path_of(&file.to_string()))
+        .collect();
     let files: Vec<(String, Bytes)> = futures::stream::iter(paths)
         .map(|path| async move {
             let bytes = context.storage.read(&path).await?;
@@ -74,29 +79,47 @@ pub(super) async fn read_logs(
 fn check_merge_rules(context: &ReadContext) -> Result<()> {
     let config = &context.config;
     let unsupported = |what: String| {
-        let message = format!("table `{}`: {what}; compact it with the engine that wrote it", config.name());
+        let message = format!(
+            "table `{}`: {what}; compact it with the engine that wrote it",
+            config.name()
+        );
         Err(Error::unsupported(message))
     };
     if config.merge_mode() == MergeMode::Custom {
         return unsupported("its log records are merged by a class of the user's".to_owned());
     }
     if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
-        return unsupported(format!("its log records are merged with {}={mode}", key::PARTIAL_UPDATE_MODE));
+        return unsupported(format!(
+            "its log records are merged with {}={mode}",
+            key::PARTIAL_UPDATE_MODE
+        ));
     }
     if !config.populates_meta_fields() {
-        return unsupported("its log records bear no record keys (hoodie.populate.meta.fields=false)".to_owned());
+        return unsupported(
+            "its log records bear no record keys (hoodie.populate.meta.fields=false)".to_owned(),
+        );
     }
     Ok(())
 }
 
 /// Blocks with records, without those of instants that are undone or not committed.
-fn blocks_that_count(blocks: Vec<(String, LogBlock)>, context: &ReadContext) -> Result<Vec<(String, LogBlock)>> {
+fn blocks_that_count(
+    blocks: Vec<(String, LogBlock)>,
+    context: &ReadContext,
+) -> Result<Vec<(String, LogBlock)>> {
     let mut undone: HashSet<String> = HashSet::new();
     for (path, block) in &blocks {
         match block.kind {
-            BlockKind::Command => undone.extend(block.header.target_instant_time().map(str::to_owned)),
+            BlockKind::Command => {
+                undone.extend(block.header.target_instant_time().map(str::to_owned))
+            }
             BlockKind::Corrupt => {
-                tracing::warn!(path, offset = block.offset, length = block.length, "skipping a corrupt log block");
+                tracing::warn!(
+                    path,
+                    offset = block.offset,
+                    length = block.length,
+                    "skipping a corrupt log block"
+                );
             }
             _ => {}
         }
@@ -111,10 +134,12 @@ fn blocks_that_count(blocks: Vec<(String, LogBlock)>, context: &ReadContext) -> 
         if matches!(block.kind, BlockKind::Command | BlockKind::Corrupt) {
             continue;
         }
-        let instant = block
-            .header
-            .instant_time()
-            .ok_or_else(|| Error::corrupt(&path, format!("offset {}: a block without instant", block.offset)))?;
+        let instant = block.header.instant_time().ok_or_else(|| {
+            Error::corrupt(
+                &path,
+                format!("offset {}: a block without instant", block.offset),
+            )
+        })?;
         let time = instant.parse()?;
         let is_visible = match context.config.version() {
             TableVersion::Six => context.visibility.is_committed(&time),
@@ -137,7 +162,12 @@ fn retain_wanted(blocks: &mut Vec<(String, LogBlock)>, context: &ReadContext) {
         return;
     };
     if !blocks.iter().any(|(_, block)| block.header.is_partial()) {
-        blocks.retain(|(_, block)| block.header.instant_time().is_some_and(|time| commits.includes(time)));
+        blocks.retain(|(_, block)| {
+            block
+                .header
+                .instant_time()
+                .is_some_and(|time| commits.includes(time))
+        });
     }
 }
 
@@ -171,16 +201,26 @@ fn add_block(logs: &mut LogRecords, block: &LogBlock) -> Result<()> {
 
 fn schema_of(block: &LogBlock) -> Result<&str> {
     let schema = block.header.schema();
-    schema.ok_or_else(|| Error::corrupt("log block", format!("offset {}: data without a schema", block.offset)))
+    schema.ok_or_else(|| {
+        Error::corrupt(
+            "log block",
+            format!("offset {}: data without a schema", block.offset),
+        )
+    })
 }
 
 fn add_rows(logs: &mut LogRecords, batch: &RecordBatch, is_partial: bool) -> Result<()> {
     let columns = logs.columns.clone();
-    let schema: SchemaRef =
-        if is_partial { columns.present_in(batch.schema_ref()) } else { columns.schema.clone() };
+    let schema: SchemaRef = if is_partial {
+        columns.present_in(batch.schema_ref())
+    } else {
+        Arc::clone(&columns.schema)
+    };
     let batch = adapt_batch(batch, &schema)?;
     let column = |position: usize| batch.column_by_name(columns.schema.field(position).name());
-    let keys = columns.record_key.and_then(|position| schema.index_of(columns.schema.field(position).name()).ok());
+    let keys = columns
+        .record_key
+        .and_then(|position| schema.index_of(columns.schema.field(position).name()).ok());
     let keys = keys.ok_or_else(|| Error::corrupt("log block", "the rows have no record key"))?;
     let keys = text_column(&batch, keys)?.clone();
     let ordering = match logs.ordering() {
@@ -188,7 +228,10 @@ fn add_rows(logs: &mut LogRecords, batch: &RecordBatch, is_partial: bool) -> Res
             let values = columns.ordering.iter().map(|position| {
                 column(*position).cloned().ok_or_else(|| {
                     let name = columns.schema.field(*position).name();
-                    Error::corrupt("log block", format!("the rows have no ordering column `{name}`"))
+                    Error::corrupt(
+                        "log block",
+                        format!("the rows have no ordering column `{name}`"),
+                    )
                 })
             });
             Some(ordering.of_columns(&values.collect::<Result<Vec<_>>>()?)?)
@@ -200,13 +243,34 @@ fn add_rows(logs: &mut LogRecords, batch: &RecordBatch, is_partial: bool) -> Res
         .and_then(column)
         .and_then(|column| column.as_any().downcast_ref::<BooleanArray>().cloned())
         .filter(|flags| flags.true_count() > 0);
-    logs.add(Part { keys, ordering, content: Content::Rows { batch, deleted, is_partial } })
+    logs.add(Part {
+        keys,
+        ordering,
+        content: Content::Rows {
+            batch,
+            deleted,
+            is_partial,
+        },
+    })
 }
 
 fn add_deletes(logs: &mut LogRecords, block: &LogBlock) -> Result<()> {
     let records = block.delete_records()?;
-    let ordering = logs.ordering().map(|ordering| ordering.of_deletes(&records)).transpose()?;
-    let keys: StringArray = records.iter().map(|record| Some(record.record_key.as_str())).collect();
-    let unordered = records.iter().map(|record| record.ordering_value.is_default()).collect();
-    logs.add(Part { keys, ordering, content: Content::Deletes { unordered } })
+    let ordering = logs
+        .ordering()
+        .map(|ordering| ordering.of_deletes(&records))
+        .transpose()?;
+    let keys: StringArray = records
+        .iter()
+        .map(|record| Some(record.record_key.as_str()))
+        .collect();
+    let unordered = records
+        .iter()
+        .map(|record| record.ordering_value.is_default())
+        .collect();
+    logs.add(Part {
+        keys,
+        ordering,
+        content: Content::Deletes { unordered },
+    })
 }

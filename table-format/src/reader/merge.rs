@@ -5,6 +5,8 @@
 //! wins. By event time it wins unless its ordering value is lower; a delete without ordering value wins over everything
 //! before it, but is forgotten when a later record takes its place.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::row::Rows;
 
@@ -29,7 +31,11 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) enum Content {
     /// Rows, and which of them mark deletes.
-    Rows { batch: RecordBatch, deleted: Option<BooleanArray>, is_partial: bool },
+    Rows {
+        batch: RecordBatch,
+        deleted: Option<BooleanArray>,
+        is_partial: bool,
+    },
     /// Deleted keys, and which of them bear no ordering value.
     Deletes { unordered: Vec<bool> },
 }
@@ -71,7 +77,11 @@ enum Winner {
 }
 
 impl LogRecords {
-    pub(super) fn new(columns: Columns, ordering: Option<Ordering>, reservation: Reservation) -> Self {
+    pub(super) fn new(
+        columns: Columns,
+        ordering: Option<Ordering>,
+        reservation: Reservation,
+    ) -> Self {
         Self {
             columns,
             ordering,
@@ -85,7 +95,15 @@ impl LogRecords {
 
     /// Whether some records hold only part of their columns.
     pub(super) fn has_partial(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part.content, Content::Rows { is_partial: true, .. }))
+        self.parts.iter().any(|part| {
+            matches!(
+                part.content,
+                Content::Rows {
+                    is_partial: true,
+                    ..
+                }
+            )
+        })
     }
 
     pub(super) fn ordering(&self) -> Option<&Ordering> {
@@ -96,12 +114,21 @@ impl LogRecords {
     pub(super) fn add(&mut self, part: Part) -> Result<()> {
         let number = u32::try_from(self.parts.len())
             .ok()
-            .filter(|_| u32::try_from(part.keys.len() + self.folded.len()).is_ok_and(|rows| rows < u32::MAX))
-            .ok_or_else(|| Error::unsupported("a file slice with more than 4 billion log records: compact it first"))?;
+            .filter(|_| {
+                u32::try_from(part.keys.len() + self.folded.len()).is_ok_and(|rows| rows < u32::MAX)
+            })
+            .ok_or_else(|| {
+                Error::unsupported(
+                    "a file slice with more than 4 billion log records: compact it first",
+                )
+            })?;
         let rows = part.keys.len();
         self.parts.push(part);
         for row in 0..rows {
-            self.fold(RecordRef { part: number, row: row as u32 })?;
+            self.fold(RecordRef {
+                part: number,
+                row: row as u32,
+            })?;
         }
         let index_bytes = self.map.memory_bytes() + self.folded.capacity() * size_of::<Folded>();
         let parts_bytes: usize = self.parts.iter().map(Part::memory_bytes).sum();
@@ -114,14 +141,24 @@ impl LogRecords {
         let folded = &self.folded;
         let key = key_of(parts, newer)?;
         let (number, is_new) = self.map.find_or_insert(key, |number| {
-            folded.get(number as usize).and_then(|entry| key_of(parts, entry.record).ok()).unwrap_or_default()
+            folded
+                .get(number as usize)
+                .and_then(|entry| key_of(parts, entry.record).ok())
+                .unwrap_or_default()
         });
         if is_new {
-            self.folded.push(Folded { record: newer, under: None, is_matched: false });
+            self.folded.push(Folded {
+                record: newer,
+                under: None,
+                is_matched: false,
+            });
             return Ok(());
         }
         let index = number as usize;
-        let older = *self.folded.get(index).ok_or_else(|| Error::internal("a folded record is missing"))?;
+        let older = *self
+            .folded
+            .get(index)
+            .ok_or_else(|| Error::internal("a folded record is missing"))?;
         let winner = self.winner(older.record, newer);
         let (upper, lower) = match winner {
             Winner::Newer => (newer, Some((older.record, older.under))),
@@ -137,19 +174,30 @@ impl LogRecords {
             None => None,
         };
         if let Some(entry) = self.folded.get_mut(index) {
-            *entry = Folded { record: upper, under, is_matched: false };
+            *entry = Folded {
+                record: upper,
+                under,
+                is_matched: false,
+            };
         }
         Ok(())
     }
 
     /// Merges a batch of base rows with the records of their keys.
     pub(super) fn merge_base(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let position = self.columns.record_key.ok_or_else(|| Error::internal("no record key is read"))?;
+        let position = self
+            .columns
+            .record_key
+            .ok_or_else(|| Error::internal("no record key is read"))?;
         let keys = text_column(batch, position)?.clone();
         let ordering = match &self.ordering {
             Some(ordering) => {
-                let columns: Vec<_> =
-                    self.columns.ordering.iter().map(|position| batch.column(*position).clone()).collect();
+                let columns: Vec<_> = self
+                    .columns
+                    .ordering
+                    .iter()
+                    .map(|position| Arc::clone(batch.column(*position)))
+                    .collect();
                 Some(ordering.of_columns(&columns)?)
             }
             None => None,
@@ -161,18 +209,33 @@ impl LogRecords {
             is_changed |= pick != Some(Pick::Base(row as u32));
             picks.extend(pick);
         }
-        if is_changed { pick_rows(self, Some(batch), &picks) } else { Ok(batch.clone()) }
+        if is_changed {
+            pick_rows(self, Some(batch), &picks)
+        } else {
+            Ok(batch.clone())
+        }
     }
 
     /// What becomes of a base row; `None` when it is deleted.
-    fn meet(&mut self, keys: &StringArray, ordering: Option<&Rows>, row: usize) -> Result<Option<Pick>> {
+    fn meet(
+        &mut self,
+        keys: &StringArray,
+        ordering: Option<&Rows>,
+        row: usize,
+    ) -> Result<Option<Pick>> {
         if keys.is_null(row) {
-            return Err(Error::corrupt("base file", format!("row {row} has no record key")));
+            return Err(Error::corrupt(
+                "base file",
+                format!("row {row} has no record key"),
+            ));
         }
         let parts = &self.parts;
         let folded = &self.folded;
         let found = self.map.find(keys.value(row), |number| {
-            folded.get(number as usize).and_then(|entry| key_of(parts, entry.record).ok()).unwrap_or_default()
+            folded
+                .get(number as usize)
+                .and_then(|entry| key_of(parts, entry.record).ok())
+                .unwrap_or_default()
         });
         let base = Pick::Base(row as u32);
         let Some(index) = found else {
@@ -184,13 +247,18 @@ impl LogRecords {
         entry.is_matched = true;
         let entry = *entry;
         let base_wins = match (ordering, self.ordering_of(entry.record)) {
-            (Some(base), Some(log)) => !self.is_unordered_delete(entry.record) && base.row(row) > log,
+            (Some(base), Some(log)) => {
+                !self.is_unordered_delete(entry.record) && base.row(row) > log
+            }
             _ => false,
         };
         Ok(match (base_wins, self.is_delete(entry.record)) {
             (true, _) => Some(base),
             (false, true) => None,
-            (false, false) => Some(Pick::Log { folded: index, base_row: Some(row as u32) }),
+            (false, false) => Some(Pick::Log {
+                folded: index,
+                base_row: Some(row as u32),
+            }),
         })
     }
 
@@ -211,17 +279,28 @@ impl LogRecords {
     }
 
     fn is_unordered_delete(&self, record: RecordRef) -> bool {
-        match self.parts.get(record.part as usize).map(|part| &part.content) {
-            Some(Content::Deletes { unordered }) => unordered.get(record.row as usize).copied().unwrap_or(true),
+        match self
+            .parts
+            .get(record.part as usize)
+            .map(|part| &part.content)
+        {
+            Some(Content::Deletes { unordered }) => {
+                unordered.get(record.row as usize).copied().unwrap_or(true)
+            }
             _ => false,
         }
     }
 
     pub(super) fn is_delete(&self, record: RecordRef) -> bool {
-        match self.parts.get(record.part as usize).map(|part| &part.content) {
-            Some(Content::Rows { deleted: Some(deleted), .. }) => {
-                deleted.is_valid(record.row as usize) && deleted.value(record.row as usize)
-            }
+        match self
+            .parts
+            .get(record.part as usize)
+            .map(|part| &part.content)
+        {
+            Some(Content::Rows {
+                deleted: Some(deleted),
+                ..
+            }) => deleted.is_valid(record.row as usize) && deleted.value(record.row as usize),
             Some(Content::Rows { deleted: None, .. }) => false,
             Some(Content::Deletes { .. }) | None => true,
         }
@@ -229,8 +308,13 @@ impl LogRecords {
 
     pub(super) fn is_partial(&self, record: RecordRef) -> bool {
         matches!(
-            self.parts.get(record.part as usize).map(|part| &part.content),
-            Some(Content::Rows { is_partial: true, .. })
+            self.parts
+                .get(record.part as usize)
+                .map(|part| &part.content),
+            Some(Content::Rows {
+                is_partial: true,
+                ..
+            })
         )
     }
 }
@@ -239,7 +323,9 @@ impl Part {
     fn memory_bytes(&self) -> usize {
         let content = match &self.content {
             Content::Rows { batch, .. } => batch.get_array_memory_size(),
-            Content::Deletes { unordered } => unordered.capacity() + self.keys.get_array_memory_size(),
+            Content::Deletes { unordered } => {
+                unordered.capacity() + self.keys.get_array_memory_size()
+            }
         };
         content + self.ordering.as_ref().map_or(0, Rows::size)
     }
@@ -250,11 +336,20 @@ fn key_of(parts: &[Part], record: RecordRef) -> Result<&str> {
     let row = record.row as usize;
     match keys {
         Some(keys) if row < keys.len() && keys.is_valid(row) => Ok(keys.value(row)),
-        _ => Err(Error::corrupt("log block", format!("record {row} has no record key"))),
+        _ => Err(Error::corrupt(
+            "log block",
+            format!("record {row} has no record key"),
+        )),
     }
 }
 
 pub(super) fn text_column(batch: &RecordBatch, position: usize) -> Result<&StringArray> {
-    let column = batch.column(position).as_any().downcast_ref::<StringArray>();
+    let column = batch
+        .column(position)
+        .as_any()
+        .downcast_ref::<StringArray>();
     column.ok_or_else(|| Error::internal(format!("column {position} is not text")))
 }
+
+#[cfg(test)]
+mod tests;

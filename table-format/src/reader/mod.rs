@@ -47,7 +47,11 @@ pub struct ReadOptions {
 impl ReadOptions {
     /// All columns, in batches of 8192 rows.
     pub fn new(memory: MemoryBudget) -> Self {
-        Self { projection: None, batch_rows_max: 8192, memory }
+        Self {
+            projection: None,
+            batch_rows_max: 8192,
+            memory,
+        }
     }
 }
 
@@ -74,14 +78,24 @@ pub(crate) async fn read_slice(
     slice: &FileSlice,
     options: &ReadOptions,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let columns = Columns::plan(&context, options.projection.as_deref(), !slice.log_files.is_empty())?;
+    let columns = Columns::plan(
+        &context,
+        options.projection.as_deref(),
+        !slice.log_files.is_empty(),
+    )?;
     let logs = log::read_logs(&context, slice, &columns, &options.memory).await?;
     let needs_all = context.commits.is_none() || logs.as_ref().is_some_and(LogRecords::has_partial);
     let is_wanted = |file: &&BaseFile| {
-        needs_all || context.commits.as_ref().is_some_and(|commits| commits.includes(file.instant.as_str()))
+        needs_all
+            || context
+                .commits
+                .as_ref()
+                .is_some_and(|commits| commits.includes(file.instant.as_str()))
     };
     let base = match slice.base_file.as_ref().filter(is_wanted) {
-        Some(file) => Some(BaseRows::open(&context, slice, file, &columns, options.batch_rows_max).await?),
+        Some(file) => {
+            Some(BaseRows::open(&context, slice, file, &columns, options.batch_rows_max).await?)
+        }
         None => None,
     };
     let reader = SliceReader {
@@ -146,7 +160,10 @@ impl SliceReader {
         let (Some(commits), Some(position)) = (&self.commits, self.columns.commit_time) else {
             return Ok(wanted);
         };
-        let times = batch.column(position).as_any().downcast_ref::<StringArray>();
+        let times = batch
+            .column(position)
+            .as_any()
+            .downcast_ref::<StringArray>();
         let times = times.ok_or_else(|| Error::internal("the commit time is not text"))?;
         let is_wanted: BooleanArray = (0..times.len())
             .map(|row| Some(times.is_valid(row) && commits.includes(times.value(row))))

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray};
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
@@ -23,8 +25,10 @@ pub(super) struct Ordering {
 impl Ordering {
     /// For the columns at `positions` of `schema`.
     pub(super) fn try_new(schema: &SchemaRef, positions: &[usize]) -> Result<Self> {
-        let types: Vec<DataType> =
-            positions.iter().map(|position| schema.field(*position).data_type().clone()).collect();
+        let types: Vec<DataType> = positions
+            .iter()
+            .map(|position| schema.field(*position).data_type().clone())
+            .collect();
         let converter = RowConverter::new(types.iter().cloned().map(SortField::new).collect())?;
         Ok(Self { types, converter })
     }
@@ -41,8 +45,10 @@ impl Ordering {
             .iter()
             .enumerate()
             .map(|(field, data_type)| {
-                let values: Vec<&OrderingValue> =
-                    records.iter().map(|record| field_value(&record.ordering_value, field)).collect();
+                let values: Vec<&OrderingValue> = records
+                    .iter()
+                    .map(|record| field_value(&record.ordering_value, field))
+                    .collect();
                 column_of(&values, data_type)
             })
             .collect::<Result<Vec<_>>>()?;
@@ -61,34 +67,53 @@ fn field_value(value: &OrderingValue, field: usize) -> &OrderingValue {
 
 fn column_of(values: &[&OrderingValue], data_type: &DataType) -> Result<ArrayRef> {
     let mismatch = |value: &OrderingValue| {
-        Error::corrupt("delete block", format!("ordering value {value:?} for a column of type {data_type}"))
+        Error::corrupt(
+            "delete block",
+            format!("ordering value {value:?} for a column of type {data_type}"),
+        )
     };
     let column: ArrayRef = match data_type {
-        DataType::Utf8 => Arc::new(collect(values, mismatch, |value| match value {
-            OrderingValue::String(text) => Some(text.as_str()),
-            _ => None,
-        })?.into_iter().collect::<StringArray>()),
-        DataType::Binary => Arc::new(collect(values, mismatch, |value| match value {
-            OrderingValue::Bytes(bytes) => Some(bytes.as_slice()),
-            _ => None,
-        })?.into_iter().collect::<BinaryArray>()),
-        DataType::Boolean => Arc::new(collect(values, mismatch, |value| match value {
-            OrderingValue::Boolean(flag) => Some(*flag),
-            _ => None,
-        })?.into_iter().collect::<BooleanArray>()),
+        DataType::Utf8 => Arc::new(
+            collect(values, mismatch, |value| match value {
+                OrderingValue::String(text) => Some(text.as_str()),
+                _ => None,
+            })?
+            .into_iter()
+            .collect::<StringArray>(),
+        ),
+        DataType::Binary => Arc::new(
+            collect(values, mismatch, |value| match value {
+                OrderingValue::Bytes(bytes) => Some(bytes.as_slice()),
+                _ => None,
+            })?
+            .into_iter()
+            .collect::<BinaryArray>(),
+        ),
+        DataType::Boolean => Arc::new(
+            collect(values, mismatch, |value| match value {
+                OrderingValue::Boolean(flag) => Some(*flag),
+                _ => None,
+            })?
+            .into_iter()
+            .collect::<BooleanArray>(),
+        ),
         DataType::Float32 | DataType::Float64 => {
             let floats: Float64Array = collect(values, mismatch, float_of)?.into_iter().collect();
             cast(&floats, data_type)?
         }
         DataType::Decimal128(precision, scale) => {
             let unscaled: Decimal128Array =
-                collect(values, mismatch, |value| decimal_of(value, *scale))?.into_iter().collect();
+                collect(values, mismatch, |value| decimal_of(value, *scale))?
+                    .into_iter()
+                    .collect();
             Arc::new(unscaled.with_precision_and_scale(*precision, *scale)?)
         }
         _ => {
             let integers: Int64Array = collect(values, mismatch, integer_of)?.into_iter().collect();
             match data_type {
-                DataType::Date32 | DataType::Time32(_) => cast(&cast(&integers, &DataType::Int32)?, data_type)?,
+                DataType::Date32 | DataType::Time32(_) => {
+                    cast(&cast(&integers, &DataType::Int32)?, data_type)?
+                }
                 _ => cast(&integers, data_type)?,
             }
         }
@@ -113,9 +138,9 @@ fn collect<'a, T>(
 
 fn integer_of(value: &OrderingValue) -> Option<i64> {
     match value {
-        OrderingValue::Int(value) | OrderingValue::Date(value) | OrderingValue::LocalDate(value) => {
-            Some(i64::from(*value))
-        }
+        OrderingValue::Int(value)
+        | OrderingValue::Date(value)
+        | OrderingValue::LocalDate(value) => Some(i64::from(*value)),
         OrderingValue::Long(value)
         | OrderingValue::TimeMicros(value)
         | OrderingValue::TimestampMicros(value) => Some(*value),
@@ -137,5 +162,9 @@ fn decimal_of(value: &OrderingValue, scale: i8) -> Option<i128> {
     };
     let places = OrderingValue::DECIMAL_SCALE - scale;
     let factor = 10_i128.checked_pow(u32::from(places.unsigned_abs()))?;
-    if places >= 0 { unscaled.checked_div(factor) } else { unscaled.checked_mul(factor) }
+    if places >= 0 {
+        unscaled.checked_div(factor)
+    } else {
+        unscaled.checked_mul(factor)
+    }
 }

@@ -1,6 +1,10 @@
 //! Puts result batches together from the columns of the base batch and of the log batches.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array,
+};
 use arrow::compute::interleave;
 
 use crate::error::{Error, Result};
@@ -20,10 +24,18 @@ pub(super) enum Pick {
 const BASE: usize = 0;
 
 /// The rows that `picks` name, in their order.
-pub(super) fn pick_rows(logs: &LogRecords, base: Option<&RecordBatch>, picks: &[Pick]) -> Result<RecordBatch> {
+pub(super) fn pick_rows(
+    logs: &LogRecords,
+    base: Option<&RecordBatch>,
+    picks: &[Pick],
+) -> Result<RecordBatch> {
     let schema = &logs.columns.schema;
     let has_partial = logs.has_partial();
-    let whole_rows = if has_partial { Vec::new() } else { whole_rows(logs, picks)? };
+    let whole_rows = if has_partial {
+        Vec::new()
+    } else {
+        whole_rows(logs, picks)?
+    };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (position, field) in schema.fields().iter().enumerate() {
         let empty = new_empty_array(field.data_type());
@@ -39,8 +51,10 @@ pub(super) fn pick_rows(logs: &LogRecords, base: Option<&RecordBatch>, picks: &[
         }
         sources.push(null.as_ref());
         let column = if has_partial {
-            let places: Vec<(usize, usize)> =
-                picks.iter().map(|pick| place_of_column(logs, *pick, field.name())).collect();
+            let places: Vec<(usize, usize)> = picks
+                .iter()
+                .map(|pick| place_of_column(logs, *pick, field.name()))
+                .collect();
             interleave(&sources, &places)?
         } else {
             interleave(&sources, &whole_rows)?
@@ -48,8 +62,11 @@ pub(super) fn pick_rows(logs: &LogRecords, base: Option<&RecordBatch>, picks: &[
         columns.push(column);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
-    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
-    batch.map_err(|error| Error::corrupt("log block", format!("rows do not fit the table: {error}")).with_source(error))
+    let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
+    batch.map_err(|error| {
+        Error::corrupt("log block", format!("rows do not fit the table: {error}"))
+            .with_source(error)
+    })
 }
 
 /// The source and row of each pick, the same for all columns.
@@ -60,7 +77,9 @@ fn whole_rows(logs: &LogRecords, picks: &[Pick]) -> Result<Vec<(usize, usize)>> 
             Pick::Base(row) => Ok((BASE, *row as usize)),
             Pick::Log { folded, .. } => {
                 let entry = logs.folded.get(*folded as usize);
-                let record = entry.ok_or_else(|| Error::internal("a folded record is missing"))?.record;
+                let record = entry
+                    .ok_or_else(|| Error::internal("a folded record is missing"))?
+                    .record;
                 Ok(place(record))
             }
         })
@@ -78,12 +97,19 @@ fn place_of_column(logs: &LogRecords, pick: Pick, column: &str) -> (usize, usize
         Pick::Base(row) => return (BASE, row as usize),
         Pick::Log { folded, base_row } => (folded, base_row),
     };
-    let mut next = logs.folded.get(folded as usize).map(|entry| (entry.record, entry.under));
+    let mut next = logs
+        .folded
+        .get(folded as usize)
+        .map(|entry| (entry.record, entry.under));
     while let Some((record, under)) = next {
         if logs.is_delete(record) {
             return null;
         }
-        let has_column = match logs.parts.get(record.part as usize).map(|part| &part.content) {
+        let has_column = match logs
+            .parts
+            .get(record.part as usize)
+            .map(|part| &part.content)
+        {
             Some(Content::Rows { batch, .. }) => batch.column_by_name(column).is_some(),
             _ => false,
         };
@@ -113,12 +139,29 @@ impl Inserts {
             .filter(|(_, entry)| !entry.is_matched && !logs.is_delete(entry.record))
             .map(|(number, _)| number as u32)
             .collect();
-        Self { left: left.into_iter() }
+        Self {
+            left: left.into_iter(),
+        }
     }
 
-    pub(super) fn next(&mut self, logs: &LogRecords, rows_max: usize) -> Result<Option<RecordBatch>> {
-        let picks: Vec<Pick> =
-            self.left.by_ref().take(rows_max).map(|folded| Pick::Log { folded, base_row: None }).collect();
-        if picks.is_empty() { Ok(None) } else { pick_rows(logs, None, &picks).map(Some) }
+    pub(super) fn next(
+        &mut self,
+        logs: &LogRecords,
+        rows_max: usize,
+    ) -> Result<Option<RecordBatch>> {
+        let picks: Vec<Pick> = self
+            .left
+            .by_ref()
+            .take(rows_max)
+            .map(|folded| Pick::Log {
+                folded,
+                base_row: None,
+            })
+            .collect();
+        if picks.is_empty() {
+            Ok(None)
+        } else {
+            pick_rows(logs, None, &picks).map(Some)
+        }
     }
 }

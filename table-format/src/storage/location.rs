@@ -31,21 +31,29 @@ pub(super) fn locate(location: &str) -> Result<Located> {
     let (scheme, _) = ObjectStoreScheme::parse(&url)
         .map_err(|error| invalid(object_store::Error::from(error)))?;
     if scheme == ObjectStoreScheme::Local {
-        let path = url.to_file_path().map_err(|()| Error::invalid(format!("`{location}` is no local path")))?;
+        let path = url
+            .to_file_path()
+            .map_err(|()| Error::invalid(format!("`{location}` is no local path")))?;
         return locate_path(&path);
     }
     if scheme == ObjectStoreScheme::Http {
-        return Err(Error::invalid(format!("`{location}`: name a local path or an s3, gs or az URL")));
+        return Err(Error::invalid(format!(
+            "`{location}`: name a local path or an s3, gs or az URL"
+        )));
     }
     let (store, root) = object_store::parse_url_opts(&url, std::env::vars()).map_err(invalid)?;
     let name = location.trim_end_matches('/').to_owned();
-    Ok(Located { store: Arc::from(store), root, name, is_local: false })
+    Ok(Located {
+        store: Arc::from(store),
+        root,
+        name,
+        is_local: false,
+    })
 }
 
 fn parse_url(location: &str) -> Result<Option<Url>> {
-    let is_scheme = |scheme: &str| {
-        scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
+    let is_scheme =
+        |scheme: &str| scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match location.split_once("://") {
         Some((scheme, _)) if is_scheme(scheme) => Url::parse(location)
             .map(Some)
@@ -63,8 +71,15 @@ fn locate_path(path: &std::path::Path) -> Result<Located> {
     let absolute = std::fs::canonicalize(&absolute).unwrap_or(absolute);
     let root = Path::from_absolute_path(&absolute)
         .map_err(|error| Error::invalid(format!("`{shown}`: {error}")).with_source(error))?;
-    let name = absolute.to_str().ok_or_else(|| Error::invalid(format!("`{shown}` is not UTF-8")))?;
+    let name = absolute
+        .to_str()
+        .ok_or_else(|| Error::invalid(format!("`{shown}` is not UTF-8")))?;
     // Directories that have become empty (of markers, of partitions) go, as on an object store.
     let store = LocalFileSystem::new().with_automatic_cleanup(true);
-    Ok(Located { store: Arc::new(store), root, name: name.to_owned(), is_local: true })
+    Ok(Located {
+        store: Arc::new(store),
+        root,
+        name: name.to_owned(),
+        is_local: true,
+    })
 }

@@ -63,7 +63,12 @@ impl Storage {
 
     /// A place inside a given store, for tests and wrappers.
     pub fn with_store(store: Arc<dyn ObjectStore>, root: Path, name: &str) -> Self {
-        Self { store, root, name: name.into(), is_local: false }
+        Self {
+            store,
+            root,
+            name: name.into(),
+            is_local: false,
+        }
     }
 
     /// The same store one or more directories further down.
@@ -71,7 +76,11 @@ impl Storage {
     /// # Errors
     /// `Invalid` when `relative` is not a path.
     pub fn at(&self, relative: &str) -> Result<Self> {
-        Ok(Self { root: self.object_path(relative)?, name: self.location_of(relative).into(), ..self.clone() })
+        Ok(Self {
+            root: self.object_path(relative)?,
+            name: self.location_of(relative).into(),
+            ..self.clone()
+        })
     }
 
     /// How the place is named to users and to other engines: an absolute path or a URL, without a slash at the end.
@@ -99,8 +108,9 @@ impl Storage {
             ("", relative) => relative.to_owned(),
             (root, relative) => format!("{root}/{relative}"),
         };
-        Path::parse(&joined)
-            .map_err(|error| Error::invalid(format!("path `{relative}`: {error}")).with_source(error))
+        Path::parse(&joined).map_err(|error| {
+            Error::invalid(format!("path `{relative}`: {error}")).with_source(error)
+        })
     }
 
     /// Reads a whole file.
@@ -109,8 +119,15 @@ impl Storage {
     /// `NotFound` when there is none; `Unavailable` when the store gives up.
     pub async fn read(&self, relative: &str) -> Result<Bytes> {
         let path = self.object_path(relative)?;
-        let found = self.store.get(&path).await.map_err(|error| self.reading(error, relative))?;
-        found.bytes().await.map_err(|error| self.reading(error, relative))
+        let found = self
+            .store
+            .get(&path)
+            .await
+            .map_err(|error| self.reading(error, relative))?;
+        found
+            .bytes()
+            .await
+            .map_err(|error| self.reading(error, relative))
     }
 
     /// Reads part of a file.
@@ -146,7 +163,9 @@ impl Storage {
     pub async fn size(&self, relative: &str) -> Result<u64> {
         let path = self.object_path(relative)?;
         let found = self.store.head(&path).await;
-        found.map(|meta| meta.size).map_err(|error| self.reading(error, relative))
+        found
+            .map(|meta| meta.size)
+            .map_err(|error| self.reading(error, relative))
     }
 
     /// Creates a file that must not be there yet. A file with the very bytes counts as ours: the reply to an earlier
@@ -162,7 +181,10 @@ impl Storage {
             return Ok(());
         };
         let error = Error::from(error).context(format!("creating {}", self.location_of(relative)));
-        let may_be_ours = matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Unavailable);
+        let may_be_ours = matches!(
+            error.kind(),
+            ErrorKind::AlreadyExists | ErrorKind::Unavailable
+        );
         if may_be_ours && !bytes.is_empty() && self.read_if_exists(relative).await? == Some(bytes) {
             return Ok(());
         }
@@ -178,7 +200,8 @@ impl Storage {
         if self.is_local {
             // Hadoop checks a file against the checksum that it keeps beside it, and would refuse the new bytes.
             let (dir, name) = relative.rsplit_once('/').unwrap_or(("", relative));
-            self.delete(&crate::file_group::join_path(dir, &format!(".{name}.crc"))).await?;
+            self.delete(&crate::file_group::join_path(dir, &format!(".{name}.crc")))
+                .await?;
         }
         let written = self.store.put(&path, PutPayload::from_bytes(bytes)).await;
         written.map(drop).map_err(|error| {
@@ -240,7 +263,11 @@ impl Storage {
             .iter()
             .filter_map(|meta| {
                 let name = name(&meta.location)?;
-                Some(ListedFile { name, size_bytes: meta.size, modified: meta.last_modified })
+                Some(ListedFile {
+                    name,
+                    size_bytes: meta.size,
+                    modified: meta.last_modified,
+                })
             })
             .collect();
         dirs.sort_unstable();
@@ -258,7 +285,12 @@ impl Storage {
         while let Some(dir) = dirs.pop() {
             let listing = self.list(&dir).await?;
             let path = |name: &str| crate::file_group::join_path(&dir, name);
-            found.extend(listing.files.into_iter().map(|file| (path(&file.name), file)));
+            found.extend(
+                listing
+                    .files
+                    .into_iter()
+                    .map(|file| (path(&file.name), file)),
+            );
             dirs.extend(listing.dirs.iter().map(|name| path(name)));
         }
         found.sort_unstable_by(|left, right| left.0.cmp(&right.0));
@@ -295,16 +327,28 @@ mod tests {
             assert_eq!(storage.read(name).await.unwrap(), body);
         }
         assert_eq!(storage.list("").await.unwrap().dirs, ["p=a%3Ab", "p=ä b"]);
-        assert_eq!(storage.list("p=a%3Ab").await.unwrap().files[0].name, ".f_1.log.1_0-0-0");
+        assert_eq!(
+            storage.list("p=a%3Ab").await.unwrap().files[0].name,
+            ".f_1.log.1_0-0-0"
+        );
     }
 
     #[tokio::test]
     async fn creates_once_and_finds_its_own_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
-        storage.create("a/b", Bytes::from_static(b"mine")).await.unwrap();
-        storage.create("a/b", Bytes::from_static(b"mine")).await.unwrap();
-        let lost = storage.create("a/b", Bytes::from_static(b"other")).await.unwrap_err();
+        storage
+            .create("a/b", Bytes::from_static(b"mine"))
+            .await
+            .unwrap();
+        storage
+            .create("a/b", Bytes::from_static(b"mine"))
+            .await
+            .unwrap();
+        let lost = storage
+            .create("a/b", Bytes::from_static(b"other"))
+            .await
+            .unwrap_err();
         assert_eq!(lost.kind(), ErrorKind::AlreadyExists);
         storage.create("a/empty", Bytes::new()).await.unwrap();
         assert!(storage.create("a/empty", Bytes::new()).await.is_err());
@@ -314,8 +358,14 @@ mod tests {
     async fn overwriting_drops_the_checksum_of_hadoop() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
-        storage.overwrite(".f.crc", Bytes::from_static(b"1")).await.unwrap();
-        storage.overwrite("f", Bytes::from_static(b"2")).await.unwrap();
+        storage
+            .overwrite(".f.crc", Bytes::from_static(b"1"))
+            .await
+            .unwrap();
+        storage
+            .overwrite("f", Bytes::from_static(b"2"))
+            .await
+            .unwrap();
         assert!(!storage.exists(".f.crc").await.unwrap());
         storage.delete("f").await.unwrap();
         storage.delete("f").await.unwrap();

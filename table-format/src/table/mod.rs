@@ -79,12 +79,17 @@ async fn load_config(storage: &Storage) -> Result<TableConfig> {
     }
     match read_config(storage, PROPERTIES_BACKUP_PATH).await {
         Ok(config) => Ok(config),
-        Err(backup) if backup.kind() == ErrorKind::NotFound => Err(if error.kind() == ErrorKind::NotFound {
-            let message = format!("no Hudi table at {} ({PROPERTIES_PATH} is missing)", storage.location());
-            Error::new(ErrorKind::NotFound, message).with_source(error)
-        } else {
-            error
-        }),
+        Err(backup) if backup.kind() == ErrorKind::NotFound => {
+            Err(if error.kind() == ErrorKind::NotFound {
+                let message = format!(
+                    "no Hudi table at {} ({PROPERTIES_PATH} is missing)",
+                    storage.location()
+                );
+                Error::new(ErrorKind::NotFound, message).with_source(error)
+            } else {
+                error
+            })
+        }
         Err(backup) => Err(backup),
     }
 }
@@ -106,11 +111,28 @@ mod tests {
         let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
         let missing = Table::open_storage(storage.clone()).await.unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
-        let good = "hoodie.table.name=t\nhoodie.table.version=9\nhoodie.timeline.layout.version=2\n";
-        storage.create(PROPERTIES_BACKUP_PATH, Bytes::from(good)).await.unwrap();
+        let good =
+            "hoodie.table.name=t\nhoodie.table.version=9\nhoodie.timeline.layout.version=2\n";
+        storage
+            .create(PROPERTIES_BACKUP_PATH, Bytes::from(good))
+            .await
+            .unwrap();
         let broken = format!("{good}hoodie.table.checksum=1\n");
-        assert_eq!(Table::open_storage(storage.clone()).await.unwrap().config().name(), "t");
-        storage.create(PROPERTIES_PATH, Bytes::from(broken)).await.unwrap();
-        assert_eq!(Table::open_storage(storage).await.unwrap().config().name(), "t");
+        assert_eq!(
+            Table::open_storage(storage.clone())
+                .await
+                .unwrap()
+                .config()
+                .name(),
+            "t"
+        );
+        storage
+            .create(PROPERTIES_PATH, Bytes::from(broken))
+            .await
+            .unwrap();
+        assert_eq!(
+            Table::open_storage(storage).await.unwrap().config().name(),
+            "t"
+        );
     }
 }

@@ -9,9 +9,9 @@ use futures::stream::BoxStream;
 
 use crate::config::TableVersion;
 use crate::error::{Error, Result};
+use crate::file_group::ParquetSource;
 use crate::file_group::view::latest_slices;
 use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility};
-use crate::file_group::ParquetSource;
 use crate::reader::{CommitFilter, ReadContext, ReadOptions, read_slice};
 use crate::schema::avro::avro_to_arrow;
 use crate::schema::meta::{with_meta_columns, without_meta_columns};
@@ -92,7 +92,10 @@ impl Table {
         until: Option<&InstantTime>,
     ) -> Result<Snapshot> {
         if !self.config().populates_meta_fields() {
-            let message = format!("table `{}` keeps no commit times with its rows: read a snapshot", self.config().name());
+            let message = format!(
+                "table `{}` keeps no commit times with its rows: read a snapshot",
+                self.config().name()
+            );
             return Err(Error::unsupported(message));
         }
         let timeline = self.timeline().await?;
@@ -102,7 +105,10 @@ impl Table {
         });
         let mut commits = CommitFilter::archived(&timeline, since);
         let mut groups = HashSet::new();
-        for instant in timeline.completed_writes().filter(|instant| horizon.includes(instant)) {
+        for instant in timeline
+            .completed_writes()
+            .filter(|instant| horizon.includes(instant))
+        {
             if since.is_none_or(|since| instant.end_time() > since) {
                 commits.add(&instant.time);
                 collect_groups(&timeline.read_metadata(instant).await?, &mut groups);
@@ -141,13 +147,26 @@ impl Table {
             visibility: Arc::new(visibility),
             commits: None,
         };
-        Ok(Snapshot { context, slices, instant })
+        Ok(Snapshot {
+            context,
+            slices,
+            instant,
+        })
     }
 
     /// The schema of the last commit within the horizon that carries one, else that of the table's creation.
-    async fn schema_within(&self, timeline: &ActiveTimeline, horizon: &Horizon) -> Result<Option<SchemaRef>> {
-        let committed = timeline.latest_schema_among(|instant| horizon.includes(instant)).await?;
-        match committed.as_deref().or_else(|| self.config().create_schema()) {
+    async fn schema_within(
+        &self,
+        timeline: &ActiveTimeline,
+        horizon: &Horizon,
+    ) -> Result<Option<SchemaRef>> {
+        let committed = timeline
+            .latest_schema_among(|instant| horizon.includes(instant))
+            .await?;
+        match committed
+            .as_deref()
+            .or_else(|| self.config().create_schema())
+        {
             Some(json) => avro_to_arrow(json).map(Some),
             None => Ok(None),
         }
@@ -169,7 +188,10 @@ impl Table {
 
     /// No commit carries a schema: take that of a base file.
     async fn schema_of_files(&self, slices: &[FileSlice]) -> Result<SchemaRef> {
-        let found = slices.iter().rev().find_map(|slice| slice.base_file.as_ref().map(|file| (slice, file)));
+        let found = slices
+            .iter()
+            .rev()
+            .find_map(|slice| slice.base_file.as_ref().map(|file| (slice, file)));
         match found {
             Some((slice, file)) => {
                 let path = slice.path_of(&file.to_string());
@@ -184,15 +206,17 @@ impl Table {
 /// Adds the file groups that a commit wrote to.
 fn collect_groups(metadata: &CommitMetadata, groups: &mut HashSet<(String, String)>) {
     for (partition, stats) in &metadata.partition_to_write_stats {
-        let ids = stats.iter().filter_map(|stat| match (&stat.file_id, &stat.path) {
-            (Some(file_id), _) => Some(file_id.clone()),
-            (None, Some(path)) => {
-                let name = path.rsplit('/').next().unwrap_or(path);
-                let base = BaseFile::parse(name, 0).map(|file| file.file_id);
-                base.or_else(|| LogFile::parse(name, 0).map(|file| file.file_id))
-            }
-            (None, None) => None,
-        });
+        let ids = stats
+            .iter()
+            .filter_map(|stat| match (&stat.file_id, &stat.path) {
+                (Some(file_id), _) => Some(file_id.clone()),
+                (None, Some(path)) => {
+                    let name = path.rsplit('/').next().unwrap_or(path);
+                    let base = BaseFile::parse(name, 0).map(|file| file.file_id);
+                    base.or_else(|| LogFile::parse(name, 0).map(|file| file.file_id))
+                }
+                (None, None) => None,
+            });
         groups.extend(ids.map(|file_id| (partition.clone(), file_id)));
     }
 }

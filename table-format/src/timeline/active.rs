@@ -30,9 +30,16 @@ impl ActiveTimeline {
     pub async fn load(storage: &Storage, config: &TableConfig) -> Result<Self> {
         let dir = config.timeline_dir();
         let listing = storage.list(&dir).await?;
-        let instants = listing.files.iter().filter_map(|file| Instant::parse_file_name(&file.name));
+        let instants = listing
+            .files
+            .iter()
+            .filter_map(|file| Instant::parse_file_name(&file.name));
         let instants = highest_states(instants);
-        Ok(Self { storage: storage.clone(), dir, instants })
+        Ok(Self {
+            storage: storage.clone(),
+            dir,
+            instants,
+        })
     }
 
     /// All instants, by begin time.
@@ -42,12 +49,16 @@ impl ActiveTimeline {
 
     /// The completed ones, by begin time.
     pub fn completed(&self) -> impl DoubleEndedIterator<Item = &Instant> {
-        self.instants.iter().filter(|instant| instant.state == State::Completed)
+        self.instants
+            .iter()
+            .filter(|instant| instant.state == State::Completed)
     }
 
     /// Those not completed, by begin time.
     pub fn pending(&self) -> impl DoubleEndedIterator<Item = &Instant> {
-        self.instants.iter().filter(|instant| instant.state != State::Completed)
+        self.instants
+            .iter()
+            .filter(|instant| instant.state != State::Completed)
     }
 
     /// Completed instants that may carry data (commits, delta commits, replace commits), by begin time.
@@ -58,7 +69,9 @@ impl ActiveTimeline {
     /// The same, by completion time (begin time on layout 1).
     pub fn completed_writes_by_completion(&self) -> Vec<&Instant> {
         let mut writes: Vec<&Instant> = self.completed_writes().collect();
-        writes.sort_by(|left, right| (left.end_time(), &left.time).cmp(&(right.end_time(), &right.time)));
+        writes.sort_by(|left, right| {
+            (left.end_time(), &left.time).cmp(&(right.end_time(), &right.time))
+        });
         writes
     }
 
@@ -69,7 +82,10 @@ impl ActiveTimeline {
 
     /// Begin time of the oldest instant; older ones are archived.
     pub fn first_time(&self) -> Option<&InstantTime> {
-        self.instants.iter().find(|instant| instant.action != Action::Savepoint).map(|instant| &instant.time)
+        self.instants
+            .iter()
+            .find(|instant| instant.action != Action::Savepoint)
+            .map(|instant| &instant.time)
     }
 
     /// The instant of an action, if it is on the timeline.
@@ -116,14 +132,18 @@ impl ActiveTimeline {
     /// # Errors
     /// As [`ActiveTimeline::read_metadata`].
     pub async fn latest_schema(&self, until: Option<&InstantTime>) -> Result<Option<String>> {
-        self.latest_schema_among(|instant| until.is_none_or(|until| instant.end_time() <= until)).await
+        self.latest_schema_among(|instant| until.is_none_or(|until| instant.end_time() <= until))
+            .await
     }
 
     /// The same among the writes for which `counts` is true.
     ///
     /// # Errors
     /// As [`ActiveTimeline::read_metadata`].
-    pub async fn latest_schema_among(&self, counts: impl Fn(&Instant) -> bool) -> Result<Option<String>> {
+    pub async fn latest_schema_among(
+        &self,
+        counts: impl Fn(&Instant) -> bool,
+    ) -> Result<Option<String>> {
         let mut writes = self.completed_writes_by_completion();
         writes.retain(|instant| counts(instant));
         for instant in writes.into_iter().rev() {
@@ -142,10 +162,18 @@ impl ActiveTimeline {
     /// # Errors
     /// As [`ActiveTimeline::read_metadata`].
     pub async fn read_plan<P: Payload>(&self, instant: &Instant) -> Result<P> {
-        let requested = Instant { state: State::Requested, completion: None, ..instant.clone() };
+        let requested = Instant {
+            state: State::Requested,
+            completion: None,
+            ..instant.clone()
+        };
         self.read_payload(&requested).await.map_err(|error| {
             if error.kind() == crate::error::ErrorKind::NotFound {
-                Error::corrupt(self.path_of(&requested), "the plan of a pending action is missing").with_source(error)
+                Error::corrupt(
+                    self.path_of(&requested),
+                    "the plan of a pending action is missing",
+                )
+                .with_source(error)
             } else {
                 error
             }
@@ -184,7 +212,11 @@ mod tests {
             "3_5.replacecommit",
             "foo.commit",
         ];
-        let instants = highest_states(names.iter().filter_map(|name| Instant::parse_file_name(name)));
+        let instants = highest_states(
+            names
+                .iter()
+                .filter_map(|name| Instant::parse_file_name(name)),
+        );
         let kept: Vec<String> = instants.iter().map(Instant::file_name).collect();
         assert_eq!(kept, ["1_4.commit", "2.inflight", "3_5.replacecommit"]);
     }
