@@ -22,6 +22,11 @@ enum Command {
     Run(commands::run::RunArgs),
     /// Check configuration, source and lake before a run
     Check(commands::check::CheckArgs),
+    /// Run SQL over tables of a lake
+    Query(commands::query::QueryArgs),
+    /// Inspect a table
+    #[command(subcommand, after_help = "Examples:\n  lakebed table show lake/shop/orders\n  lakebed table timeline lake/shop/orders")]
+    Table(commands::table::TableCommand),
 }
 
 impl Cli {
@@ -29,6 +34,8 @@ impl Cli {
         match self.command {
             Command::Run(args) => commands::run::run(args, area).await,
             Command::Check(args) => commands::check::check(args).await,
+            Command::Query(args) => commands::query::run(args).await,
+            Command::Table(command) => commands::table::run(command).await,
         }
     }
 }

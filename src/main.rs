@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod config;
 mod display;
+mod output;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod exactly_once;
+mod golden;
 mod hudi_compat;
 mod incremental;
 mod memory;

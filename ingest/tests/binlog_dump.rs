@@ -19,7 +19,11 @@ async fn types_until_commits(stream: &mut BinlogStream, mut count: usize) -> Vec
     while count > 0 {
         let event = stream.next_event().await.unwrap();
         let size = u32::from_le_bytes(event[9..13].try_into().unwrap());
-        assert_eq!(size as usize, event.len(), "the header tells the size of the whole event");
+        assert_eq!(
+            size as usize,
+            event.len(),
+            "the header tells the size of the whole event"
+        );
         types.push(event[4]);
         count -= usize::from(event[4] == XID);
     }
@@ -29,18 +33,30 @@ async fn types_until_commits(stream: &mut BinlogStream, mut count: usize) -> Vec
 #[tokio::test]
 async fn follows_the_log_from_a_position() {
     let server = MariaDb::shared().await;
-    server.run(&["CREATE DATABASE dump1", "CREATE TABLE dump1.t (id INT PRIMARY KEY, v LONGBLOB)"]).await;
+    server
+        .run(&[
+            "CREATE DATABASE dump1",
+            "CREATE TABLE dump1.t (id INT PRIMARY KEY, v LONGBLOB)",
+        ])
+        .await;
     let start = safe_position(&server.lake()).await.unwrap();
-    let mut stream = BinlogStream::open(&server.lake(), 7001, &start).await.unwrap();
+    let mut stream = BinlogStream::open(&server.lake(), 7001, &start)
+        .await
+        .unwrap();
     server.run(&["INSERT INTO dump1.t VALUES (1, 'a')"]).await;
     // A fake rotate and the format description come first.
     let first = stream.next_event().await.unwrap();
     assert_eq!(first[4], 4);
     let types = types_until_commits(&mut stream, 1).await;
-    assert!(types.contains(&GTID) && types.contains(&19) && types.contains(&23), "{types:?}");
+    assert!(
+        types.contains(&GTID) && types.contains(&19) && types.contains(&23),
+        "{types:?}"
+    );
 
     // A row image of 40 MB comes as one event, although it takes three packets.
-    server.run(&["INSERT INTO dump1.t VALUES (2, REPEAT('x', 40000000))"]).await;
+    server
+        .run(&["INSERT INTO dump1.t VALUES (2, REPEAT('x', 40000000))"])
+        .await;
     loop {
         let event = stream.next_event().await.unwrap();
         if event[4] == 23 && event.len() > 40_000_000 {
@@ -52,16 +68,37 @@ async fn follows_the_log_from_a_position() {
 #[tokio::test]
 async fn another_server_is_asked_by_gtid() {
     let server = MariaDb::start(&[]).await;
-    server.run(&["CREATE DATABASE dump2", "CREATE TABLE dump2.t (id INT PRIMARY KEY)"]).await;
+    server
+        .run(&[
+            "CREATE DATABASE dump2",
+            "CREATE TABLE dump2.t (id INT PRIMARY KEY)",
+        ])
+        .await;
     let end = current_position(&mut server.connect().await).await.unwrap();
     server.run(&["INSERT INTO dump2.t VALUES (1)"]).await;
-    let moved = BinlogPosition { server: "another".to_owned(), file: "other.000009".to_owned(), pos: 999, ..end.clone() };
-    let mut stream = BinlogStream::open(&server.lake(), 7002, &moved).await.unwrap();
+    let moved = BinlogPosition {
+        server: "another".to_owned(),
+        file: "other.000009".to_owned(),
+        pos: 999,
+        ..end.clone()
+    };
+    let mut stream = BinlogStream::open(&server.lake(), 7002, &moved)
+        .await
+        .unwrap();
     let types = types_until_commits(&mut stream, 1).await;
-    assert_eq!(types.iter().filter(|code| **code == GTID).count(), 1, "{types:?}");
+    assert_eq!(
+        types.iter().filter(|code| **code == GTID).count(),
+        1,
+        "{types:?}"
+    );
 
-    let blind = BinlogPosition { gtid: None, ..moved };
-    let error = BinlogStream::open(&server.lake(), 7002, &blind).await.unwrap_err();
+    let blind = BinlogPosition {
+        gtid: None,
+        ..moved
+    };
+    let error = BinlogStream::open(&server.lake(), 7002, &blind)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("another"), "{error}");
 }
@@ -70,15 +107,34 @@ async fn another_server_is_asked_by_gtid() {
 async fn a_lost_position_says_what_to_do() {
     let server = MariaDb::start(&[]).await;
     let start = safe_position(&server.lake()).await.unwrap();
-    server.run(&["FLUSH BINARY LOGS", "FLUSH BINARY LOGS"]).await;
+    server
+        .run(&["FLUSH BINARY LOGS", "FLUSH BINARY LOGS"])
+        .await;
     let newest = current_position(&mut server.connect().await).await.unwrap();
-    server.run(&[&format!("PURGE BINARY LOGS TO '{}'", newest.file)]).await;
+    server
+        .run(&[&format!("PURGE BINARY LOGS TO '{}'", newest.file)])
+        .await;
     for (position, hint) in [
         (start.clone(), "purged"),
-        (BinlogPosition { pos: 77_777_777, ..newest.clone() }, "RESET MASTER"),
-        (BinlogPosition { server: "moved".to_owned(), gtid: Some("0-1-99999".to_owned()), ..newest.clone() }, "snapshot"),
+        (
+            BinlogPosition {
+                pos: 77_777_777,
+                ..newest.clone()
+            },
+            "RESET MASTER",
+        ),
+        (
+            BinlogPosition {
+                server: "moved".to_owned(),
+                gtid: Some("0-1-99999".to_owned()),
+                ..newest.clone()
+            },
+            "snapshot",
+        ),
     ] {
-        let mut stream = BinlogStream::open(&server.lake(), 7003, &position).await.unwrap();
+        let mut stream = BinlogStream::open(&server.lake(), 7003, &position)
+            .await
+            .unwrap();
         let limit = Duration::from_secs(20);
         let error = loop {
             match tokio::time::timeout(limit, stream.next_event()).await {
@@ -96,11 +152,18 @@ async fn a_lost_position_says_what_to_do() {
 async fn a_second_client_of_the_same_id_is_told_apart_from_a_failure() {
     let server = MariaDb::shared().await;
     let start = safe_position(&server.lake()).await.unwrap();
-    let mut first = BinlogStream::open(&server.lake(), 7004, &start).await.unwrap();
+    let mut first = BinlogStream::open(&server.lake(), 7004, &start)
+        .await
+        .unwrap();
     first.next_event().await.unwrap();
-    let _second = BinlogStream::open(&server.lake(), 7004, &start).await.unwrap();
+    let _second = BinlogStream::open(&server.lake(), 7004, &start)
+        .await
+        .unwrap();
     let error = loop {
-        match tokio::time::timeout(Duration::from_secs(20), first.next_event()).await.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(20), first.next_event())
+            .await
+            .unwrap()
+        {
             Ok(_) => {}
             Err(error) => break error,
         }
@@ -112,9 +175,16 @@ async fn a_second_client_of_the_same_id_is_told_apart_from_a_failure() {
 #[tokio::test]
 async fn a_missing_privilege_is_not_taken_for_a_wrong_password() {
     let server = MariaDb::shared().await;
-    server.run(&["CREATE USER norepl@'%' IDENTIFIED BY 'pw'", "GRANT BINLOG MONITOR ON *.* TO norepl@'%'"]).await;
+    server
+        .run(&[
+            "CREATE USER norepl@'%' IDENTIFIED BY 'pw'",
+            "GRANT BINLOG MONITOR ON *.* TO norepl@'%'",
+        ])
+        .await;
     let start = safe_position(&server.lake()).await.unwrap();
-    let error = BinlogStream::open(&server.options("norepl", "pw"), 7005, &start).await.unwrap_err();
+    let error = BinlogStream::open(&server.options("norepl", "pw"), 7005, &start)
+        .await
+        .unwrap_err();
     assert_eq!(server_error_code(&error), Some(1045));
     assert!(error.to_string().contains("REPLICATION SLAVE"), "{error}");
 }

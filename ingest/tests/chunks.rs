@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ingest::schema::SourceTable;
 use ingest::source::mysql::chunk::{Chunk, ChunkSplitter, KeyRange, initial_range, read_chunk};
 use ingest::source::mysql::connection::Connection;
 use ingest::source::mysql::discovery::discover;
-use ingest::schema::SourceTable;
 use regex::Regex;
 use rstest::rstest;
 
@@ -14,7 +14,13 @@ use crate::support::MariaDb;
 
 async fn source_table(connection: &mut Connection, database: &str) -> Arc<SourceTable> {
     let pattern = Regex::new(&format!(r"{database}\.t")).unwrap();
-    Arc::new(discover(connection, &pattern).await.unwrap().remove(0).table)
+    Arc::new(
+        discover(connection, &pattern)
+            .await
+            .unwrap()
+            .remove(0)
+            .table,
+    )
 }
 
 async fn split(
@@ -55,26 +61,116 @@ async fn read_all(
 
 #[rstest]
 #[case::dense("id INT PRIMARY KEY", "SELECT seq FROM seq_1_to_3000", 3000, 500)]
-#[case::negative("id INT PRIMARY KEY", "SELECT CAST(seq AS SIGNED) - 1500 FROM seq_1_to_3000", 3000, 500)]
-#[case::huge_gaps("id BIGINT PRIMARY KEY", "SELECT CAST(seq AS SIGNED) * 3000000000000000 - 4500000000000000000 FROM seq_1_to_3000", 3000, 500)]
-#[case::both_ends("id BIGINT UNSIGNED PRIMARY KEY", "SELECT IF(seq = 1, 0, 18446744073709551615 - seq + 2) FROM seq_1_to_1000", 1000, 300)]
+#[case::negative(
+    "id INT PRIMARY KEY",
+    "SELECT CAST(seq AS SIGNED) - 1500 FROM seq_1_to_3000",
+    3000,
+    500
+)]
+#[case::huge_gaps(
+    "id BIGINT PRIMARY KEY",
+    "SELECT CAST(seq AS SIGNED) * 3000000000000000 - 4500000000000000000 FROM seq_1_to_3000",
+    3000,
+    500
+)]
+#[case::both_ends(
+    "id BIGINT UNSIGNED PRIMARY KEY",
+    "SELECT IF(seq = 1, 0, 18446744073709551615 - seq + 2) FROM seq_1_to_1000",
+    1000,
+    300
+)]
 #[case::few("id INT PRIMARY KEY", "SELECT seq FROM seq_1_to_3", 3, 500)]
-#[case::composite("a SMALLINT, b DATE, PRIMARY KEY (b, a)", "SELECT seq % 10, DATE '2024-01-01' + INTERVAL seq DIV 10 DAY FROM seq_0_to_2999", 3000, 250)]
-#[case::skewed("a INT, b INT, c INT, PRIMARY KEY (a, b, c)", "SELECT 1, seq DIV 7, seq FROM seq_0_to_2999", 3000, 250)]
-#[case::case_insensitive("k VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY", "SELECT CONCAT(IF(seq % 2, 'key', 'KEY'), IF(seq % 3, 'é', 'z'), seq) FROM seq_1_to_2000", 2000, 300)]
-#[case::spaces("k VARCHAR(20) COLLATE utf8mb4_unicode_nopad_ci PRIMARY KEY", "SELECT CONCAT(seq DIV 3, REPEAT(' ', seq % 3)) FROM seq_1_to_2000", 2000, 300)]
-#[case::latin1("k VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_german1_ci PRIMARY KEY", "SELECT CONCAT(IF(seq % 2, 'ä', 'x'), seq, 'ß''\\\\') FROM seq_1_to_2000", 2000, 300)]
+#[case::composite(
+    "a SMALLINT, b DATE, PRIMARY KEY (b, a)",
+    "SELECT seq % 10, DATE '2024-01-01' + INTERVAL seq DIV 10 DAY FROM seq_0_to_2999",
+    3000,
+    250
+)]
+#[case::skewed(
+    "a INT, b INT, c INT, PRIMARY KEY (a, b, c)",
+    "SELECT 1, seq DIV 7, seq FROM seq_0_to_2999",
+    3000,
+    250
+)]
+#[case::case_insensitive(
+    "k VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY",
+    "SELECT CONCAT(IF(seq % 2, 'key', 'KEY'), IF(seq % 3, 'é', 'z'), seq) FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::spaces(
+    "k VARCHAR(20) COLLATE utf8mb4_unicode_nopad_ci PRIMARY KEY",
+    "SELECT CONCAT(seq DIV 3, REPEAT(' ', seq % 3)) FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::latin1(
+    "k VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_german1_ci PRIMARY KEY",
+    "SELECT CONCAT(IF(seq % 2, 'ä', 'x'), seq, 'ß''\\\\') FROM seq_1_to_2000",
+    2000,
+    300
+)]
 #[case::uuid("id UUID PRIMARY KEY", "SELECT UUID() FROM seq_1_to_2000", 2000, 300)]
-#[case::char36("id CHAR(36) PRIMARY KEY", "SELECT UUID() FROM seq_1_to_2000", 2000, 300)]
-#[case::binary16("id BINARY(16) PRIMARY KEY", "SELECT UNHEX(MD5(seq)) FROM seq_1_to_2000", 2000, 300)]
-#[case::binary_zeroes("id VARBINARY(8) PRIMARY KEY", "SELECT CONCAT(CHAR(seq DIV 4), REPEAT(CHAR(0), seq % 4)) FROM seq_0_to_900", 901, 100)]
-#[case::decimal("id DECIMAL(20,3) PRIMARY KEY", "SELECT seq / 8 - 100 FROM seq_1_to_2000", 2000, 300)]
-#[case::timestamp("at TIMESTAMP(6) PRIMARY KEY", "SELECT TIMESTAMP '2024-10-27 00:00:00' + INTERVAL seq * 7 SECOND FROM seq_1_to_2000", 2000, 300)]
-#[case::time("at TIME PRIMARY KEY", "SELECT SEC_TO_TIME(CAST(seq AS SIGNED) * 1000 - 1000000) FROM seq_1_to_1500", 1500, 300)]
-#[case::enumerated("e ENUM('z','y','x','a'), n INT, PRIMARY KEY (e, n)", "SELECT seq % 4 + 1, seq FROM seq_1_to_2000", 2000, 300)]
-#[case::bits("b BIT(40) PRIMARY KEY", "SELECT seq * 1000003 FROM seq_1_to_2000", 2000, 300)]
-#[case::flags("s SET('a','b','c','d','e'), n INT, PRIMARY KEY (s, n)", "SELECT seq % 32, seq FROM seq_1_to_2000", 2000, 300)]
-#[case::year("y YEAR, n INT, PRIMARY KEY (y, n)", "SELECT 1990 + seq % 20, seq FROM seq_1_to_2000", 2000, 300)]
+#[case::char36(
+    "id CHAR(36) PRIMARY KEY",
+    "SELECT UUID() FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::binary16(
+    "id BINARY(16) PRIMARY KEY",
+    "SELECT UNHEX(MD5(seq)) FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::binary_zeroes(
+    "id VARBINARY(8) PRIMARY KEY",
+    "SELECT CONCAT(CHAR(seq DIV 4), REPEAT(CHAR(0), seq % 4)) FROM seq_0_to_900",
+    901,
+    100
+)]
+#[case::decimal(
+    "id DECIMAL(20,3) PRIMARY KEY",
+    "SELECT seq / 8 - 100 FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::timestamp(
+    "at TIMESTAMP(6) PRIMARY KEY",
+    "SELECT TIMESTAMP '2024-10-27 00:00:00' + INTERVAL seq * 7 SECOND FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::time(
+    "at TIME PRIMARY KEY",
+    "SELECT SEC_TO_TIME(CAST(seq AS SIGNED) * 1000 - 1000000) FROM seq_1_to_1500",
+    1500,
+    300
+)]
+#[case::enumerated(
+    "e ENUM('z','y','x','a'), n INT, PRIMARY KEY (e, n)",
+    "SELECT seq % 4 + 1, seq FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::bits(
+    "b BIT(40) PRIMARY KEY",
+    "SELECT seq * 1000003 FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::flags(
+    "s SET('a','b','c','d','e'), n INT, PRIMARY KEY (s, n)",
+    "SELECT seq % 32, seq FROM seq_1_to_2000",
+    2000,
+    300
+)]
+#[case::year(
+    "y YEAR, n INT, PRIMARY KEY (y, n)",
+    "SELECT 1990 + seq % 20, seq FROM seq_1_to_2000",
+    2000,
+    300
+)]
 #[tokio::test]
 async fn every_row_is_in_exactly_one_chunk(
     #[case] columns: &str,
@@ -83,7 +179,13 @@ async fn every_row_is_in_exactly_one_chunk(
     #[case] chunk_rows: u64,
 ) {
     let server = MariaDb::shared().await;
-    let name = std::thread::current().name().unwrap().rsplit("::").next().unwrap().to_owned();
+    let name = std::thread::current()
+        .name()
+        .unwrap()
+        .rsplit("::")
+        .next()
+        .unwrap()
+        .to_owned();
     server
         .run(&[
             &format!("CREATE DATABASE {name}"),
@@ -95,14 +197,24 @@ async fn every_row_is_in_exactly_one_chunk(
         .await;
     let mut connection = Connection::connect_snapshot(&server.lake()).await.unwrap();
     let table = source_table(&mut connection, &name).await;
-    let range = initial_range(&mut connection, &table).await.unwrap().unwrap();
+    let range = initial_range(&mut connection, &table)
+        .await
+        .unwrap()
+        .unwrap();
     let chunks = split(&mut connection, &table, range, chunk_rows).await;
     let (seen, sizes) = read_all(&mut connection, &table, &chunks).await;
     assert_eq!(seen.len(), count, "{sizes:?}");
     assert!(seen.values().all(|times| *times == 1));
     let expected = count as u64 / chunk_rows;
-    assert!(chunks.len() as u64 >= expected, "{} chunks of {sizes:?} rows", chunks.len());
-    assert!(sizes.iter().all(|size| *size as u64 <= chunk_rows * 10), "{sizes:?}");
+    assert!(
+        chunks.len() as u64 >= expected,
+        "{} chunks of {sizes:?} rows",
+        chunks.len()
+    );
+    assert!(
+        sizes.iter().all(|size| *size as u64 <= chunk_rows * 10),
+        "{sizes:?}"
+    );
 }
 
 #[tokio::test]
@@ -118,9 +230,22 @@ async fn the_range_is_frozen_at_the_greatest_key() {
     let mut connection = server.connect().await;
     let table = source_table(&mut connection, "chunk_frozen").await;
     assert_eq!(initial_range(&mut connection, &table).await.unwrap(), None);
-    server.run(&["USE chunk_frozen", "INSERT INTO chunk_frozen.t SELECT seq FROM seq_1_to_100"]).await;
-    let range = initial_range(&mut connection, &table).await.unwrap().unwrap();
-    server.run(&["USE chunk_frozen", "INSERT INTO chunk_frozen.t SELECT seq FROM seq_101_to_5000"]).await;
+    server
+        .run(&[
+            "USE chunk_frozen",
+            "INSERT INTO chunk_frozen.t SELECT seq FROM seq_1_to_100",
+        ])
+        .await;
+    let range = initial_range(&mut connection, &table)
+        .await
+        .unwrap()
+        .unwrap();
+    server
+        .run(&[
+            "USE chunk_frozen",
+            "INSERT INTO chunk_frozen.t SELECT seq FROM seq_101_to_5000",
+        ])
+        .await;
     let chunks = split(&mut connection, &table, range, 40).await;
     let (seen, _) = read_all(&mut connection, &table, &chunks).await;
     assert_eq!(seen.len(), 100);
@@ -139,14 +264,25 @@ async fn cutting_goes_on_from_what_remains() {
         .await;
     let mut connection = server.connect().await;
     let table = source_table(&mut connection, "chunk_resume").await;
-    let range = initial_range(&mut connection, &table).await.unwrap().unwrap();
+    let range = initial_range(&mut connection, &table)
+        .await
+        .unwrap()
+        .unwrap();
     let mut splitter = ChunkSplitter::new(Arc::clone(&table), range, 90);
     let mut chunks = Vec::new();
     for _ in 0..3 {
         chunks.push(splitter.next_chunk(&mut connection).await.unwrap().unwrap());
     }
     let rest = serde_json::to_string(&splitter.remaining().unwrap()).unwrap();
-    chunks.extend(split(&mut connection, &table, serde_json::from_str(&rest).unwrap(), 70).await);
+    chunks.extend(
+        split(
+            &mut connection,
+            &table,
+            serde_json::from_str(&rest).unwrap(),
+            70,
+        )
+        .await,
+    );
     let (seen, sizes) = read_all(&mut connection, &table, &chunks).await;
     assert_eq!((seen.len(), sizes[0], sizes[3]), (1000, 90, 70));
     assert!(seen.values().all(|times| *times == 1));
@@ -165,7 +301,10 @@ async fn keys_that_cannot_be_cut_are_one_chunk() {
         .await;
     let mut connection = server.connect().await;
     let table = source_table(&mut connection, "chunk_float").await;
-    let range = initial_range(&mut connection, &table).await.unwrap().unwrap();
+    let range = initial_range(&mut connection, &table)
+        .await
+        .unwrap()
+        .unwrap();
     let chunks = split(&mut connection, &table, range, 10).await;
     let (seen, _) = read_all(&mut connection, &table, &chunks).await;
     assert_eq!((chunks.len(), seen.len()), (1, 1000));
@@ -184,7 +323,10 @@ async fn composite_ranges_read_only_their_rows() {
         .await;
     let mut connection = server.connect().await;
     let table = source_table(&mut connection, "chunk_plan").await;
-    let range = initial_range(&mut connection, &table).await.unwrap().unwrap();
+    let range = initial_range(&mut connection, &table)
+        .await
+        .unwrap()
+        .unwrap();
     let chunks = split(&mut connection, &table, range, 500).await;
     let reads = async |connection: &mut Connection| -> u64 {
         let sql = "SHOW SESSION STATUS LIKE 'Handler_read%'";
@@ -192,7 +334,9 @@ async fn composite_ranges_read_only_their_rows() {
         rows.iter().map(|row| row.parse_at::<u64>(1).unwrap()).sum()
     };
     let before = reads(&mut connection).await;
-    let mut rows = read_chunk(&mut connection, &table, &chunks[20]).await.unwrap();
+    let mut rows = read_chunk(&mut connection, &table, &chunks[20])
+        .await
+        .unwrap();
     while rows.next_row().await.unwrap().is_some() {}
     let read = reads(&mut connection).await - before;
     // SHOW STATUS itself reads a few rows of its own.

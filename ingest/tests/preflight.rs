@@ -9,44 +9,75 @@ use regex::Regex;
 
 use crate::support::MariaDb;
 
-async fn look(options: &MySqlOptions, pattern: &str, start: Option<&BinlogPosition>) -> Vec<Finding> {
+async fn look(
+    options: &MySqlOptions,
+    pattern: &str,
+    start: Option<&BinlogPosition>,
+) -> Vec<Finding> {
     let tables = Regex::new(pattern).unwrap();
-    let request = PreflightRequest { tables: &tables, server_id: 7100, workers: 2, start };
+    let request = PreflightRequest {
+        tables: &tables,
+        server_id: 7100,
+        workers: 2,
+        start,
+    };
     preflight(options, &request).await
 }
 
 fn errors(findings: &[Finding]) -> Vec<&Finding> {
-    findings.iter().filter(|finding| finding.level == Level::Error).collect()
+    findings
+        .iter()
+        .filter(|finding| finding.level == Level::Error)
+        .collect()
 }
 
 #[track_caller]
 fn expect<'a>(findings: &'a [Finding], level: Level, subject: &str) -> &'a Finding {
-    let found = findings.iter().find(|finding| finding.level == level && finding.subject == subject);
+    let found = findings
+        .iter()
+        .find(|finding| finding.level == level && finding.subject == subject);
     found.unwrap_or_else(|| panic!("no {level:?} about {subject} in {findings:#?}"))
 }
 
 #[tokio::test]
 async fn a_sound_server_has_no_errors() {
     let server = MariaDb::shared().await;
-    server.run(&["CREATE DATABASE pre1", "CREATE TABLE pre1.t (id INT PRIMARY KEY)"]).await;
+    server
+        .run(&[
+            "CREATE DATABASE pre1",
+            "CREATE TABLE pre1.t (id INT PRIMARY KEY)",
+        ])
+        .await;
     let here = current_position(&mut server.connect().await).await.unwrap();
     let findings = look(&server.lake(), r"pre1\.t", Some(&here)).await;
-    assert!(findings.iter().all(|finding| finding.level == Level::Info), "{findings:#?}");
+    assert!(
+        findings.iter().all(|finding| finding.level == Level::Info),
+        "{findings:#?}"
+    );
 }
 
 #[tokio::test]
 async fn an_unreachable_server_is_a_finding() {
     let options = MySqlOptions::new("127.0.0.1", "u", Secret::new(""));
     let findings = look(&MySqlOptions { port: 1, ..options }, "x", None).await;
-    assert!(expect(&findings, Level::Error, "127.0.0.1:1").message.contains("bind_address"));
+    assert!(
+        expect(&findings, Level::Error, "127.0.0.1:1")
+            .message
+            .contains("bind_address")
+    );
 }
 
 #[tokio::test]
 async fn a_server_without_binlog_is_refused_and_its_tables_are_still_checked() {
     let server = MariaDb::start_without_binlog().await;
-    server.run(&["CREATE DATABASE pre2", "CREATE TABLE pre2.t (a INT)"]).await;
+    server
+        .run(&["CREATE DATABASE pre2", "CREATE TABLE pre2.t (a INT)"])
+        .await;
     let findings = look(&server.lake(), r"pre2\.t", None).await;
-    let remedy = expect(&findings, Level::Error, "log_bin").remedy.as_deref().unwrap();
+    let remedy = expect(&findings, Level::Error, "log_bin")
+        .remedy
+        .as_deref()
+        .unwrap();
     assert!(remedy.contains("log_bin = mysql-bin"), "{remedy}");
     expect(&findings, Level::Error, "pre2.t");
 }
@@ -62,7 +93,12 @@ async fn settings_that_spoil_the_log_are_all_found() {
         "--binlog-ignore-db=pre3",
     ];
     let server = MariaDb::start(&options).await;
-    server.run(&["CREATE DATABASE pre3", "CREATE TABLE pre3.t (a INT PRIMARY KEY)"]).await;
+    server
+        .run(&[
+            "CREATE DATABASE pre3",
+            "CREATE TABLE pre3.t (a INT PRIMARY KEY)",
+        ])
+        .await;
     let findings = look(&server.lake(), r"pre3\.t", None).await;
     for (subject, remedy) in [
         ("binlog_format", "SET GLOBAL binlog_format = 'ROW'"),
@@ -70,7 +106,13 @@ async fn settings_that_spoil_the_log_are_all_found() {
         ("server-id", "server-id: 7101"),
     ] {
         let finding = expect(&findings, Level::Error, subject);
-        assert!(finding.remedy.as_ref().is_some_and(|text| text.contains(remedy)), "{finding}");
+        assert!(
+            finding
+                .remedy
+                .as_ref()
+                .is_some_and(|text| text.contains(remedy)),
+            "{finding}"
+        );
     }
     expect(&findings, Level::Warning, "binlog_expire_logs_seconds");
     let filter = expect(&findings, Level::Warning, "binlog_ignore_db");
@@ -91,15 +133,28 @@ async fn missing_rights_are_named_with_the_grant_that_mends_them() {
         .await;
     let weak = server.options("weak", "pw");
     let findings = look(&weak, r"pre4\.t", None).await;
-    let remedies: Vec<_> = errors(&findings).iter().filter_map(|f| f.remedy.clone()).collect();
-    assert!(remedies.contains(&"GRANT BINLOG MONITOR ON *.* TO 'weak'@'%'".to_owned()), "{findings:#?}");
-    assert!(remedies.contains(&"GRANT REPLICATION SLAVE ON *.* TO 'weak'@'%'".to_owned()), "{findings:#?}");
+    let remedies: Vec<_> = errors(&findings)
+        .iter()
+        .filter_map(|f| f.remedy.clone())
+        .collect();
+    assert!(
+        remedies.contains(&"GRANT BINLOG MONITOR ON *.* TO 'weak'@'%'".to_owned()),
+        "{findings:#?}"
+    );
+    assert!(
+        remedies.contains(&"GRANT REPLICATION SLAVE ON *.* TO 'weak'@'%'".to_owned()),
+        "{findings:#?}"
+    );
     // The remedies are statements: carrying them out mends it. Columns without a right did not show.
     let statements: Vec<&str> = remedies.iter().map(String::as_str).collect();
     server.run(&statements).await;
     assert!(errors(&look(&weak, r"pre4\.t", None).await).is_empty());
     let blind = look(&server.options("blind", "pw"), r"pre4\.t", None).await;
-    assert!(expect(&blind, Level::Error, "tables").message.contains("SELECT"));
+    assert!(
+        expect(&blind, Level::Error, "tables")
+            .message
+            .contains("SELECT")
+    );
 }
 
 #[tokio::test]
@@ -118,18 +173,42 @@ async fn tables_that_cannot_be_followed_are_listed() {
     let findings = look(&server.lake(), r"pre5\..*", None).await;
     let keyless = expect(&findings, Level::Error, "pre5.keyless");
     server.run(&[keyless.remedy.as_deref().unwrap()]).await;
-    assert!(expect(&findings, Level::Warning, "pre5.child").message.contains("CASCADE"));
-    assert!(expect(&findings, Level::Warning, "pre5.old").message.contains("MyISAM"));
-    assert!(expect(&findings, Level::Warning, "pre5.seen").message.contains("VIEW"));
+    assert!(
+        expect(&findings, Level::Warning, "pre5.child")
+            .message
+            .contains("CASCADE")
+    );
+    assert!(
+        expect(&findings, Level::Warning, "pre5.old")
+            .message
+            .contains("MyISAM")
+    );
+    assert!(
+        expect(&findings, Level::Warning, "pre5.seen")
+            .message
+            .contains("VIEW")
+    );
     assert!(errors(&look(&server.lake(), r"pre5\..*", None).await).is_empty());
 }
 
 #[tokio::test]
 async fn a_purged_start_is_found() {
     let server = MariaDb::shared().await;
-    server.run(&["CREATE DATABASE pre6", "CREATE TABLE pre6.t (id INT PRIMARY KEY)"]).await;
+    server
+        .run(&[
+            "CREATE DATABASE pre6",
+            "CREATE TABLE pre6.t (id INT PRIMARY KEY)",
+        ])
+        .await;
     let here = current_position(&mut server.connect().await).await.unwrap();
-    let start = BinlogPosition { file: "binlog.000000".to_owned(), ..here };
+    let start = BinlogPosition {
+        file: "binlog.000000".to_owned(),
+        ..here
+    };
     let findings = look(&server.lake(), r"pre6\.t", Some(&start)).await;
-    assert!(expect(&findings, Level::Error, "position").message.contains("oldest log is binlog.000001"));
+    assert!(
+        expect(&findings, Level::Error, "position")
+            .message
+            .contains("oldest log is binlog.000001")
+    );
 }

@@ -1,7 +1,9 @@
 //! The subcommands, a file each, and how each kind of failure ends the process.
 
 pub(crate) mod check;
+pub(crate) mod query;
 pub(crate) mod run;
+pub(crate) mod table;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -17,6 +19,11 @@ impl Failure {
     /// The configuration or the preflight check failed: exit code 78.
     pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
         Self { code: 78, error: error.into() }
+    }
+
+    /// The command line makes no sense: exit code 2.
+    pub(crate) fn usage(message: &'static str) -> Self {
+        Self { code: 2, error: anyhow::anyhow!(message) }
     }
 
     /// Anything else: exit code 1.

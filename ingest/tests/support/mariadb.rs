@@ -63,29 +63,57 @@ impl MariaDb {
         let directory = TempDir::with_prefix("lakebed-mariadb-").unwrap();
         let data = directory.path().join("data");
         let installed = Command::new(program("mariadb-install-db"))
-            .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"])
+            .args([
+                "--no-defaults",
+                "--skip-test-db",
+                "--auth-root-authentication-method=normal",
+            ])
             .arg(format!("--datadir={}", data.display()))
             .arg("--user=root")
             .output()
             .unwrap_or_else(|error| panic!("mariadb-install-db: {error}; {INSTALL}"));
-        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        assert!(
+            installed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&installed.stderr)
+        );
         let accounts = directory.path().join("accounts.sql");
         std::fs::write(&accounts, ACCOUNTS).unwrap();
         let port = free_port();
         let log = std::fs::File::create(directory.path().join("server.log")).unwrap();
         let mut command = Command::new(program("mariadbd"));
         command
-            .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--server-id=1"])
-            .args(["--skip-name-resolve", "--innodb-buffer-pool-size=64M", "--character-set-server=utf8mb4"])
-            .args(["--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0", "--max-allowed-packet=1G"])
+            .args([
+                "--no-defaults",
+                "--user=root",
+                "--bind-address=127.0.0.1",
+                "--server-id=1",
+            ])
+            .args([
+                "--skip-name-resolve",
+                "--innodb-buffer-pool-size=64M",
+                "--character-set-server=utf8mb4",
+            ])
+            .args([
+                "--innodb-flush-log-at-trx-commit=0",
+                "--sync-binlog=0",
+                "--max-allowed-packet=1G",
+            ])
             .arg(format!("--port={port}"))
             .arg(format!("--datadir={}", data.display()))
             // A starting server clears the temporary tables of all that share its directory for them.
             .arg(format!("--tmpdir={}", directory.path().display()))
-            .arg(format!("--socket={}", directory.path().join("s.sock").display()))
+            .arg(format!(
+                "--socket={}",
+                directory.path().join("s.sock").display()
+            ))
             .arg(format!("--init-file={}", accounts.display()));
         if binlog {
-            command.args(["--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-image=FULL"]);
+            command.args([
+                "--log-bin=binlog",
+                "--binlog-format=ROW",
+                "--binlog-row-image=FULL",
+            ]);
         }
         let process = command
             .args(options)
@@ -93,7 +121,11 @@ impl MariaDb {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("mariadbd: {error}; {INSTALL}"));
-        Self { process, port, directory }
+        Self {
+            process,
+            port,
+            directory,
+        }
     }
 
     async fn wait_until_ready(&self) {
@@ -105,9 +137,18 @@ impl MariaDb {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
-        let data = connection.query_value("SELECT @@datadir").await.unwrap().unwrap();
+        let data = connection
+            .query_value("SELECT @@datadir")
+            .await
+            .unwrap()
+            .unwrap();
         let ours = self.directory.path().join("data");
-        assert_eq!(Path::new(&data), ours, "another server has taken port {}", self.port);
+        assert_eq!(
+            Path::new(&data),
+            ours,
+            "another server has taken port {}",
+            self.port
+        );
     }
 
     /// What the server wrote to its error log.
@@ -118,7 +159,10 @@ impl MariaDb {
     /// How to log in as another account.
     pub(crate) fn options(&self, user: &str, password: &str) -> MySqlOptions {
         let options = MySqlOptions::new("127.0.0.1", user, Secret::new(password));
-        MySqlOptions { port: self.port, ..options }
+        MySqlOptions {
+            port: self.port,
+            ..options
+        }
     }
 
     /// How the pipeline logs in.
@@ -128,7 +172,9 @@ impl MariaDb {
 
     /// A connection that may do everything.
     pub(crate) async fn admin(&self) -> Connection {
-        Connection::connect(&self.options("admin", "")).await.unwrap()
+        Connection::connect(&self.options("admin", ""))
+            .await
+            .unwrap()
     }
 
     /// A connection of the pipeline's account.
@@ -156,7 +202,11 @@ impl Drop for MariaDb {
 /// Servers live in sbin, which is not in every PATH.
 fn program(name: &str) -> PathBuf {
     let sbin = Path::new("/usr/sbin").join(name);
-    if sbin.exists() { sbin } else { PathBuf::from(name) }
+    if sbin.exists() {
+        sbin
+    } else {
+        PathBuf::from(name)
+    }
 }
 
 /// A port below those that systems hand out for outgoing connections, so that nobody takes it before the server does.
@@ -165,5 +215,8 @@ fn free_port() -> u16 {
     let base = 12_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 16;
     let candidates = (0..1_000).map(|_| base + NEXT.fetch_add(1, Ordering::Relaxed) % 4_000);
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    candidates.into_iter().find(is_free).expect("one of a thousand ports is free")
+    candidates
+        .into_iter()
+        .find(is_free)
+        .expect("one of a thousand ports is free")
 }

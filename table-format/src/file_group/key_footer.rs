@@ -69,9 +69,8 @@ impl KeyFooter {
         self.is_saturated = self.keys * BITS_PER_KEY_MIN > u64::from(BITS_MAX);
     }
 
-    /// The entries for the footer; none for a file without rows.
+    /// The entries for the footer. A file without rows has a filter too, for want of which Spark would fail.
     pub(crate) fn entries(&mut self) -> Vec<(String, String)> {
-        let (Some(min), Some(max)) = (self.min.take(), self.max.take()) else { return Vec::new() };
         if self.is_saturated {
             self.filter.fold(BITS_MAX / BITS_MIN);
             self.filter.fill();
@@ -83,11 +82,42 @@ impl KeyFooter {
             }
             self.filter.fold(BITS_MAX / bits);
         }
-        vec![
-            (FOOTER_KEY.to_owned(), self.filter.to_base64()),
-            (TYPE_CODE_KEY.to_owned(), self.filter.filter_type().as_str().to_owned()),
-            (MIN_RECORD_KEY.to_owned(), min),
-            (MAX_RECORD_KEY.to_owned(), max),
-        ]
+        let kind = self.filter.filter_type().as_str().to_owned();
+        let mut entries =
+            vec![(FOOTER_KEY.to_owned(), self.filter.to_base64()), (TYPE_CODE_KEY.to_owned(), kind)];
+        entries.extend(self.min.take().map(|min| (MIN_RECORD_KEY.to_owned(), min)));
+        entries.extend(self.max.take().map(|max| (MAX_RECORD_KEY.to_owned(), max)));
+        entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::bloom::BloomFilterType;
+
+    fn footer(keys: std::ops::Range<u32>) -> (BloomFilter, usize) {
+        let mut footer = KeyFooter::new(0.01);
+        let texts: Vec<String> = keys.map(|key| key.to_string()).collect();
+        for part in texts.chunks(10_000) {
+            footer.add(&StringArray::from(part.to_vec()));
+        }
+        let entries = footer.entries();
+        (BloomFilter::from_base64(&entries[0].1, BloomFilterType::Simple).unwrap(), entries.len())
+    }
+
+    #[test]
+    fn a_file_without_rows_has_an_empty_filter_and_no_range() {
+        let (filter, entries) = footer(0..0);
+        assert_eq!(entries, 2);
+        assert!(!filter.might_contain("0"));
+    }
+
+    #[test]
+    fn a_filter_with_too_many_keys_holds_them_all() {
+        let (filter, entries) = footer(0..2_200_000);
+        assert_eq!(entries, 4);
+        assert!((0..2_200_000).step_by(997).all(|key: u32| filter.might_contain(&key.to_string())));
+        assert!(filter.to_base64().len() < 1_000, "a saturated filter is small");
     }
 }

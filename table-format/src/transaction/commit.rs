@@ -7,8 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::key_range::{Group, KeyRangeIndex};
 use crate::record::WriteBatch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
-use crate::timeline::metadata::{CommitMetadata, Payload, SCHEMA_KEY, WriteOperation, WriteStat};
-use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
+use crate::timeline::metadata::{
+    CommitMetadata, Payload, RequestedReplaceMetadata, SCHEMA_KEY, WriteOperation, WriteStat,
+};
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::rollback::{delete_markers, roll_back};
 use crate::transaction::state::{TableState, WritableTable, disable_metadata_table, next_time};
 use crate::writer::{BulkInsertFactory, BulkInsertWriter, Upserter, WriteContext};
@@ -137,6 +139,17 @@ impl Transaction {
             return conflict("another writer has rolled it back; write its rows again".to_owned());
         }
         let touched: BTreeSet<(Option<&str>, Option<&str>)> = self.upserter.written().map(group_key).collect();
+        for plan in timeline.pending().filter(|instant| instant.action == Action::Clustering) {
+            let plan_path = timeline.path_of(plan);
+            let planned: RequestedReplaceMetadata = timeline.read_plan(plan).await?;
+            let groups = planned.clustering_plan.and_then(|plan| plan.input_groups).unwrap_or_default();
+            let mut slices = groups.iter().flat_map(|group| group.slices.iter().flatten());
+            if slices.any(|slice| touched.contains(&(slice.partition_path.as_deref(), slice.file_id.as_deref()))) {
+                return conflict(format!(
+                    "it changes file groups that {plan_path} is to replace; execute or cancel the clustering first"
+                ));
+            }
+        }
         for other in timeline.completed_writes().filter(|instant| !self.seen.contains(&instant.time)) {
             let metadata = timeline.read_metadata(other).await?;
             if metadata.write_stats().any(|stat| touched.contains(&group_key(stat))) {

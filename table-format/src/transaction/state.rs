@@ -66,6 +66,9 @@ impl WritableTable {
         if config.merge_mode() == MergeMode::Custom {
             return Err(refuse("its merge mode is CUSTOM, whose rules only its own merger knows".to_owned()));
         }
+        if config.properties().get("hoodie.table.cdc.enabled").is_some_and(|value| value.trim() == "true") {
+            return Err(refuse("it logs change data (hoodie.table.cdc.enabled), which this version does not".to_owned()));
+        }
         if config.merge_mode() == MergeMode::EventTime {
             let message = "its merge mode is EVENT_TIME_ORDERING; this version writes COMMIT_TIME_ORDERING only";
             return Err(refuse(message.to_owned()));

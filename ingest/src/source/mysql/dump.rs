@@ -4,6 +4,7 @@
 //! it apart from a dead one: after three periods without a byte the server is taken for gone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::{Connection, MySqlOptions};
@@ -34,7 +35,7 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 #[derive(Debug)]
 pub struct BinlogStream {
     stream: PacketStream,
-    endpoint: String,
+    endpoint: Arc<str>,
     silence_max: Duration,
 }
 
@@ -100,7 +101,7 @@ impl BinlogStream {
         let silence_max = heartbeat * HEARTBEATS_MISSED_MAX;
         Ok(Self {
             stream,
-            endpoint: options.endpoint(),
+            endpoint: options.endpoint().into(),
             silence_max,
         })
     }
@@ -111,7 +112,7 @@ impl BinlogStream {
     /// `Unavailable` when the connection breaks or nothing arrives for three heartbeat periods; `NotFound` when the position was
     /// purged; `Conflict` when another client took our server id over.
     pub async fn next_event(&mut self) -> Result<&[u8]> {
-        let endpoint = self.endpoint.clone();
+        let endpoint = Arc::clone(&self.endpoint);
         match self.next_before_end().await? {
             Some(event) => Ok(event),
             None => Err(Error::new(

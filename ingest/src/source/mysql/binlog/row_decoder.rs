@@ -147,6 +147,9 @@ impl RowDecoder {
         if !before_is_whole && !after_is_whole {
             return Err(self.lacks_columns());
         }
+        if before_is_whole && after_is_whole {
+            return self.append_whole_updates(event.rows, batch);
+        }
         let has_identity = self.identity.iter().all(|column| first.has(*column));
         if !has_identity {
             return Err(self.lacks_columns());
@@ -183,6 +186,54 @@ impl RowDecoder {
             rows += 1;
         }
         Ok(rows)
+    }
+
+    /// Updates whose images both hold every column: beyond the after images only the identity is looked at.
+    fn append_whole_updates(&self, rows: &[u8], batch: &mut BatchBuilder) -> Result<usize> {
+        let mut reader = ByteReader::new(rows);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let mut updates = 0;
+        while !reader.is_empty() {
+            let mut old = reader;
+            self.identity_of(&mut reader, self.columns.len(), &mut before)?;
+            let columns = self.identity.last().map_or(0, |last| last + 1);
+            self.identity_of(&mut ByteReader::new(reader.rest()), columns, &mut after)?;
+            let kind = if before == after {
+                RowKind::UpdateAfter
+            } else {
+                self.append_image(&mut old, RowKind::Delete, batch)?;
+                RowKind::Insert
+            };
+            self.append_image(&mut reader, kind, batch)?;
+            updates += 1;
+        }
+        Ok(updates)
+    }
+
+    /// Steps over the first `count` columns of an image that holds every column and collects the bytes of those that
+    /// make the identity; `None` for nulls.
+    fn identity_of<'a>(
+        &self,
+        reader: &mut ByteReader<'a>,
+        count: usize,
+        identity: &mut Vec<Option<&'a [u8]>>,
+    ) -> Result<()> {
+        let nulls = Present(reader.take(self.columns.len().div_ceil(8))?);
+        identity.clear();
+        let mut wanted = self.identity.iter().copied().peekable();
+        for (index, decoder) in self.columns.iter().enumerate().take(count) {
+            let is_wanted = wanted.next_if_eq(&index).is_some();
+            if nulls.has(index) {
+                identity.extend(is_wanted.then_some(None));
+                continue;
+            }
+            let image = reader.rest();
+            decoder.skip(reader).map_err(|error| column_error(&self.table, index, error))?;
+            if is_wanted {
+                identity.push(image.get(..image.len() - reader.len()));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the identity differs between two images, by its bytes.

@@ -35,8 +35,16 @@ pub(super) async fn check(
             Some(current_position(connection).await?)
         }
         Err(error) if is_denied(&error) => {
-            let privilege = if server.is_mariadb() { "BINLOG MONITOR" } else { "REPLICATION CLIENT" };
-            findings.push(missing(privilege, &account, "the end of the binary log cannot be looked up"));
+            let privilege = if server.is_mariadb() {
+                "BINLOG MONITOR"
+            } else {
+                "REPLICATION CLIENT"
+            };
+            findings.push(missing(
+                privilege,
+                &account,
+                "the end of the binary log cannot be looked up",
+            ));
             None
         }
         Err(error) => return Err(error),
@@ -62,7 +70,10 @@ pub(super) async fn check(
 
 /// The account as GRANT wants it: `'user'@'host'`.
 pub(super) async fn account(connection: &mut Connection) -> Result<String> {
-    let me = connection.query_value("SELECT CURRENT_USER()").await?.unwrap_or_default();
+    let me = connection
+        .query_value("SELECT CURRENT_USER()")
+        .await?
+        .unwrap_or_default();
     let (user, host) = me.rsplit_once('@').unwrap_or((&me, "%"));
     Ok(format!("{}@{}", quote_text(user), quote_text(host)))
 }
@@ -98,9 +109,11 @@ async fn dump(
     };
     match attempt.await {
         Ok(()) => None,
-        Err(error) if is_denied(&error) => {
-            Some(missing("REPLICATION SLAVE", account, "the binary log cannot be read"))
-        }
+        Err(error) if is_denied(&error) => Some(missing(
+            "REPLICATION SLAVE",
+            account,
+            "the binary log cannot be read",
+        )),
         Err(error) => Some(of_error("binary log", &error)),
     }
 }
@@ -108,7 +121,10 @@ async fn dump(
 /// Whether the file that the pipeline goes on from is still there.
 async fn purged(connection: &mut Connection, start: &BinlogPosition) -> Result<Option<Finding>> {
     let rows = connection.query("SHOW BINARY LOGS").await?;
-    if rows.iter().any(|row| row.get(0) == Some(start.file.as_str())) {
+    if rows
+        .iter()
+        .any(|row| row.get(0) == Some(start.file.as_str()))
+    {
         return Ok(None);
     }
     let oldest = rows.first().and_then(|row| row.get(0)).unwrap_or("none");
@@ -171,7 +187,10 @@ async fn start_precision(
     account: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    let exact = !connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'").await?.is_empty();
+    let exact = !connection
+        .query("SHOW STATUS LIKE 'binlog_snapshot_%'")
+        .await?
+        .is_empty();
     if exact || server.has_gtid() {
         return Ok(());
     }

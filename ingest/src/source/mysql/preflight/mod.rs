@@ -42,7 +42,12 @@ pub struct Finding {
 
 impl Finding {
     fn new(level: Level, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { level, subject: subject.into(), message: message.into(), remedy: None }
+        Self {
+            level,
+            subject: subject.into(),
+            message: message.into(),
+            remedy: None,
+        }
     }
 
     fn mend(mut self, remedy: impl Into<String>) -> Self {

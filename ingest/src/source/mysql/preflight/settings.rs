@@ -35,13 +35,19 @@ pub(super) fn check(
         findings.push(Finding::new(
             Level::Info,
             "gtid_mode",
-            format!("is {mode}: after a failover to another server the pipeline needs a new snapshot"),
+            format!(
+                "is {mode}: after a failover to another server the pipeline needs a new snapshot"
+            ),
         ));
     }
 }
 
 fn version(server: &ServerInfo) -> Option<Finding> {
-    let oldest = if server.is_mariadb() { (10, 3, 0) } else { (5, 6, 0) };
+    let oldest = if server.is_mariadb() {
+        (10, 3, 0)
+    } else {
+        (5, 6, 0)
+    };
     (server.version < oldest).then(|| {
         let (major, minor, _) = oldest;
         Finding::new(
@@ -55,10 +61,12 @@ fn version(server: &ServerInfo) -> Option<Finding> {
 fn ids(server: &ServerInfo, ours: u32) -> Option<Finding> {
     let theirs = server.number("server_id").unwrap_or(0);
     let finding = match () {
-        () if theirs == 0 => {
-            Finding::new(Level::Error, "server_id", "is 0: the server refuses every replica")
-                .mend("SET GLOBAL server_id = 1")
-        }
+        () if theirs == 0 => Finding::new(
+            Level::Error,
+            "server_id",
+            "is 0: the server refuses every replica",
+        )
+        .mend("SET GLOBAL server_id = 1"),
         () if ours == 0 => Finding::new(Level::Error, "server-id", "0 is no id for a replica")
             .mend("source: server-id: 5400"),
         () if u64::from(ours) == theirs => Finding::new(
@@ -66,7 +74,10 @@ fn ids(server: &ServerInfo, ours: u32) -> Option<Finding> {
             "server-id",
             format!("{ours} is the server's own id"),
         )
-        .mend(format!("source: server-id: {}", ours.wrapping_add(1).max(5400))),
+        .mend(format!(
+            "source: server-id: {}",
+            ours.wrapping_add(1).max(5400)
+        )),
         () => return None,
     };
     Some(finding)
@@ -99,7 +110,9 @@ fn row_format(server: &ServerInfo) -> Vec<Finding> {
             .mend(set_global(server, "binlog_row_image", "'FULL'")),
         );
     }
-    let options = server.variable("binlog_row_value_options").unwrap_or_default();
+    let options = server
+        .variable("binlog_row_value_options")
+        .unwrap_or_default();
     if !options.is_empty() {
         findings.push(
             Finding::new(
@@ -110,7 +123,10 @@ fn row_format(server: &ServerInfo) -> Vec<Finding> {
             .mend(set_global(server, "binlog_row_value_options", "''")),
         );
     }
-    if server.variable("binlog_row_metadata").is_some_and(|metadata| metadata != "FULL") {
+    if server
+        .variable("binlog_row_metadata")
+        .is_some_and(|metadata| metadata != "FULL")
+    {
         findings.push(
             Finding::new(
                 Level::Info,
@@ -124,7 +140,11 @@ fn row_format(server: &ServerInfo) -> Vec<Finding> {
 }
 
 fn retention(server: &ServerInfo) -> Option<Finding> {
-    let number = |name: &str| server.variable(name).and_then(|text| text.parse::<f64>().ok());
+    let number = |name: &str| {
+        server
+            .variable(name)
+            .and_then(|text| text.parse::<f64>().ok())
+    };
     let seconds = number("binlog_expire_logs_seconds").filter(|seconds| *seconds > 0.0);
     let days = number("expire_logs_days").filter(|days| *days > 0.0);
     let kept = seconds.or(days.map(|days| days * DAY_SECONDS))?;
@@ -133,7 +153,11 @@ fn retention(server: &ServerInfo) -> Option<Finding> {
     } else {
         "expire_logs_days"
     };
-    let wanted = if name == "expire_logs_days" { "7" } else { "604800" };
+    let wanted = if name == "expire_logs_days" {
+        "7"
+    } else {
+        "604800"
+    };
     (kept < RETENTION_MIN).then(|| {
         Finding::new(
             Level::Warning,
@@ -150,14 +174,19 @@ fn retention(server: &ServerInfo) -> Option<Finding> {
 fn connections(server: &ServerInfo, workers: usize) -> Option<Finding> {
     let needed = workers as u64 + CONNECTIONS_BESIDE;
     let limits = ["max_connections", "max_user_connections"];
-    let name = *limits
-        .iter()
-        .find(|name| server.number(name).is_some_and(|limit| limit > 0 && limit < needed))?;
+    let name = *limits.iter().find(|name| {
+        server
+            .number(name)
+            .is_some_and(|limit| limit > 0 && limit < needed)
+    })?;
     Some(
         Finding::new(
             Level::Warning,
             name,
-            format!("is {}, and the pipeline opens up to {needed}", server.number(name).unwrap_or(0)),
+            format!(
+                "is {}, and the pipeline opens up to {needed}",
+                server.number(name).unwrap_or(0)
+            ),
         )
         .mend(set_global(server, name, &needed.max(100).to_string())),
     )

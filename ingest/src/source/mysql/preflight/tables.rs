@@ -36,7 +36,10 @@ pub(super) async fn check(
             findings.push(Finding::new(
                 Level::Warning,
                 table.table.to_string(),
-                format!("is a {}: it is left out, its changes are not in the log as rows", table.table_type),
+                format!(
+                    "is a {}: it is left out, its changes are not in the log as rows",
+                    table.table_type
+                ),
             ));
             continue;
         }
@@ -50,11 +53,22 @@ pub(super) async fn check(
 /// What the definition alone tells.
 fn shape(found: &DiscoveredTable, server: &ServerInfo) -> Vec<Finding> {
     let table = &found.table;
-    let name = format!("{}.{}", quote_name(&table.database), quote_name(&table.name));
+    let name = format!(
+        "{}.{}",
+        quote_name(&table.database),
+        quote_name(&table.name)
+    );
     let mut findings = Vec::new();
     if table.primary_key.is_empty() {
-        let taken = |wanted: &str| table.columns.iter().any(|c| c.name.eq_ignore_ascii_case(wanted));
-        let column = ["id", "row_id", "lakebed_id"].into_iter().find(|name| !taken(name));
+        let taken = |wanted: &str| {
+            table
+                .columns
+                .iter()
+                .any(|c| c.name.eq_ignore_ascii_case(wanted))
+        };
+        let column = ["id", "row_id", "lakebed_id"]
+            .into_iter()
+            .find(|name| !taken(name));
         let can_hide = server.is_mariadb() || server.version >= (8, 0, 23);
         let invisible = if can_hide { " INVISIBLE" } else { "" };
         let column = column.unwrap_or("lakebed_row_id");
@@ -74,19 +88,28 @@ fn shape(found: &DiscoveredTable, server: &ServerInfo) -> Vec<Finding> {
             Finding::new(
                 Level::Warning,
                 table.to_string(),
-                format!("its engine {} has no transactions: a snapshot of it is not of one moment", found.engine),
+                format!(
+                    "its engine {} has no transactions: a snapshot of it is not of one moment",
+                    found.engine
+                ),
             )
             .mend(format!("ALTER TABLE {name} ENGINE = InnoDB")),
         );
     }
     // Both flavours mark columns in the formats that precede MySQL 5.6 by a comment in the type.
-    let old = table.columns.iter().find(|column| column.column_type.contains("/*"));
+    let old = table
+        .columns
+        .iter()
+        .find(|column| column.column_type.contains("/*"));
     if let Some(column) = old {
         findings.push(
             Finding::new(
                 Level::Error,
                 table.to_string(),
-                format!("column {} has an old temporal format ({})", column.name, column.column_type),
+                format!(
+                    "column {} has an old temporal format ({})",
+                    column.name, column.column_type
+                ),
             )
             .mend(format!("ALTER TABLE {name} FORCE")),
         );
@@ -109,8 +132,12 @@ async fn readable(
     match connection.query(&probe).await {
         Ok(_) => Ok(None),
         Err(error) if is_denied(&error) => Ok(Some(
-            Finding::new(Level::Error, table.to_string(), format!("{account} may not read all of it"))
-                .mend(format!("GRANT SELECT ON {name} TO {account}")),
+            Finding::new(
+                Level::Error,
+                table.to_string(),
+                format!("{account} may not read all of it"),
+            )
+            .mend(format!("GRANT SELECT ON {name} TO {account}")),
         )),
         // Dropped meanwhile, or broken: this table's trouble only, unless the connection is gone.
         Err(error) if error.is_retryable() => Err(error),
@@ -123,7 +150,11 @@ async fn readable(
 /// information_schema shows foreign keys only to accounts that may write; SHOW CREATE TABLE also to readers.
 async fn cascades(connection: &mut Connection, found: &DiscoveredTable) -> Result<Vec<Finding>> {
     let table = &found.table;
-    let name = format!("{}.{}", quote_name(&table.database), quote_name(&table.name));
+    let name = format!(
+        "{}.{}",
+        quote_name(&table.database),
+        quote_name(&table.name)
+    );
     let rows = match connection.query(&format!("SHOW CREATE TABLE {name}")).await {
         Ok(rows) => rows,
         // `readable` has reported it.
@@ -131,7 +162,9 @@ async fn cascades(connection: &mut Connection, found: &DiscoveredTable) -> Resul
         Err(error) => return Err(error),
     };
     let definition = rows.first().and_then(|row| row.get(1)).unwrap_or_default();
-    let lines = definition.lines().map(|line| line.trim().trim_end_matches(','));
+    let lines = definition
+        .lines()
+        .map(|line| line.trim().trim_end_matches(','));
     Ok(lines.filter_map(cascading_key).map(|(key, rule)| {
         Finding::new(
             Level::Warning,
@@ -148,7 +181,9 @@ async fn cascades(connection: &mut Connection, found: &DiscoveredTable) -> Resul
 
 /// Name and rules of a foreign key in a line of SHOW CREATE TABLE, if it changes rows by itself.
 fn cascading_key(line: &str) -> Option<(&str, &str)> {
-    let (name, rest) = line.strip_prefix("CONSTRAINT ")?.split_once(" FOREIGN KEY ")?;
+    let (name, rest) = line
+        .strip_prefix("CONSTRAINT ")?
+        .split_once(" FOREIGN KEY ")?;
     let rule = rest.get(rest.rfind(") ON ")? + 2..)?;
     (rule.contains("CASCADE") || rule.contains("SET NULL")).then_some((name, rule))
 }
@@ -159,7 +194,9 @@ mod tests {
 
     #[test]
     fn finds_the_foreign_keys_that_change_rows() {
-        let line = |rule: &str| format!("CONSTRAINT `c` FOREIGN KEY (`p`) REFERENCES `parent` (`id`){rule}");
+        let line = |rule: &str| {
+            format!("CONSTRAINT `c` FOREIGN KEY (`p`) REFERENCES `parent` (`id`){rule}")
+        };
         let rules = " ON DELETE CASCADE ON UPDATE NO ACTION";
         assert_eq!(cascading_key(&line(rules)), Some(("`c`", rules.trim())));
         assert!(cascading_key(&line(" ON UPDATE SET NULL")).is_some());

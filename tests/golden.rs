@@ -1,0 +1,133 @@
+//! Tables that Apache Hudi wrote: `lakebed query` gives the answers that Hudi on Spark gave, row for row.
+//!
+//! `golden/catalogue.json` lists the tables and the queries; each archive holds a table and the expected rows. Where we
+//! differ on purpose, [`DEVIATIONS`] says how, and `golden/README.md` why.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+use super::support::{lakebed, root};
+
+/// Kinds of tables that we read otherwise than Spark: `(kind, query or "" for all, column that differs)`.
+const DEVIATIONS: [(&str, &str, &str); 4] = [
+    ("null_partition", "", "part"),
+    ("timestamp_keygen", "", "ts"),
+    ("url_encoded", "incremental", "part"),
+    ("url_encoded_hive", "incremental", "part"),
+];
+
+/// Kinds that need what is not there yet.
+const NOT_READ_YET: [&str; 1] = ["schema_on_read"];
+
+#[derive(Debug, Deserialize)]
+struct GoldenTable {
+    name: String,
+    kind: String,
+    queries: Vec<GoldenQuery>,
+}
+
+#[derive(Debug, Deserialize)]
+struct GoldenQuery {
+    query: String,
+    file: String,
+    as_of: Option<String>,
+    begin: Option<String>,
+    end: Option<String>,
+}
+
+impl GoldenQuery {
+    fn words(&self) -> Vec<&str> {
+        let mut words = Vec::new();
+        match self.query.as_str() {
+            "read_optimized" => words.push("--read-optimized"),
+            "incremental" => {
+                words.extend(["--since", self.begin.as_deref().unwrap_or("earliest")]);
+                words.extend(self.end.iter().flat_map(|end| ["--until", end.as_str()]));
+            }
+            _ => words.extend(self.as_of.iter().flat_map(|time| ["--as-of", time.as_str()])),
+        }
+        words
+    }
+}
+
+/// Rows as a multiset, each without the columns that differ on purpose.
+fn multiset(lines: &str, without: &[&str]) -> BTreeMap<String, usize> {
+    let mut rows = BTreeMap::new();
+    for line in lines.lines() {
+        let mut row: Map<String, Value> = serde_json::from_str(line).unwrap();
+        for column in without {
+            row.remove(*column);
+        }
+        let sorted: BTreeMap<String, Value> = row.into_iter().collect();
+        *rows.entry(serde_json::to_string(&sorted).unwrap()).or_default() += 1;
+    }
+    rows
+}
+
+/// What is wrong with the answer to one query, if anything.
+fn difference(dir: &Path, table: &GoldenTable, query: &GoldenQuery) -> Option<String> {
+    let path = dir.join("table");
+    let words = [&["query", "-t", path.to_str().unwrap(), "--meta", "--format", "json"], &query.words()[..]];
+    let answer = lakebed(&words.concat());
+    if !answer.status.success() {
+        return Some(answer.stderr);
+    }
+    let without: Vec<&str> = DEVIATIONS
+        .iter()
+        .filter(|(kind, of, _)| *kind == table.kind && (of.is_empty() || *of == query.query))
+        .map(|(_, _, column)| *column)
+        .collect();
+    let expected = std::fs::read_to_string(dir.join(&query.file)).unwrap();
+    let (ours, hudis) = (multiset(&answer.stdout, &without), multiset(&expected, &without));
+    let first_not_in = |left: &BTreeMap<String, usize>, right: &BTreeMap<String, usize>| {
+        left.iter().find(|(row, count)| right.get(*row) != Some(count)).map(|(row, _)| row.clone())
+    };
+    (ours != hudis).then(|| {
+        format!("only ours: {:?}; only Hudi's: {:?}", first_not_in(&ours, &hudis), first_not_in(&hudis, &ours))
+    })
+}
+
+/// Compares every answer for the tables whose name starts with `prefix`; returns how many.
+fn compare(prefix: &str) -> usize {
+    let golden = root().join("tests/golden");
+    let catalogue = std::fs::read_to_string(golden.join("catalogue.json")).unwrap();
+    let tables: Vec<GoldenTable> = serde_json::from_str(&catalogue).unwrap();
+    let (mut compared, mut failures) = (0, Vec::new());
+    for table in tables.iter().filter(|table| table.name.starts_with(prefix)) {
+        if NOT_READ_YET.contains(&table.kind.as_str()) {
+            continue;
+        }
+        let dir = TempDir::new().unwrap();
+        let archive = golden.join(format!("{}.tar.gz", table.name));
+        let unpacked = Command::new("tar").arg("xzpf").arg(&archive).arg("-C").arg(dir.path()).status().unwrap();
+        assert!(unpacked.success(), "cannot unpack {}", archive.display());
+        for query in &table.queries {
+            compared += 1;
+            if let Some(difference) = difference(dir.path(), table, query) {
+                failures.push(format!("{} {query:?}: {difference}", table.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {compared} answers differ:\n{}", failures.len(), failures.join("\n"));
+    compared
+}
+
+#[test]
+fn tables_of_version_6_read_as_hudi_reads_them() {
+    assert!(compare("v6_") > 50);
+}
+
+#[test]
+fn tables_of_version_8_read_as_hudi_reads_them() {
+    assert!(compare("v8_") > 50);
+}
+
+#[test]
+fn tables_of_version_9_read_as_hudi_reads_them() {
+    assert!(compare("v9_") > 150);
+}
