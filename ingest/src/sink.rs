@@ -43,7 +43,8 @@ impl LakeTable {
             Ok(table) => table,
             Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
                 let spec = table_spec(config, source, &name)?;
-                Table::create(storage, env.clone(), spec).await?
+                let created = Table::create(storage, env.clone(), spec).await;
+                created.map_err(|error| error.context(name.clone()))?
             }
             Err(error) => return Err(error.into()),
         };

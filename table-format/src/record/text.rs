@@ -143,6 +143,11 @@ pub(crate) fn push_u64(out: &mut String, value: u64) {
     push_digits(out, u128::from(value), 1);
 }
 
+/// Appends `value` with at least `width` digits.
+pub(crate) fn push_padded(out: &mut String, value: u64, width: usize) {
+    push_digits(out, u128::from(value), width);
+}
+
 fn push_i64(out: &mut String, value: i64) {
     if value < 0 {
         out.push('-');

@@ -52,13 +52,21 @@ impl Table {
     /// Creates an empty table of version 9, whose instants are in UTC.
     ///
     /// # Errors
-    /// `AlreadyExists` when a table is there; `Invalid` or `Unsupported` when the columns cannot be a table's.
+    /// `AlreadyExists` when a table is there; `Invalid` when anything else is; `Invalid` or `Unsupported` when the columns cannot be a table's.
     pub async fn create(storage: Storage, env: Env, spec: TableSpec) -> Result<Self> {
         for path in [PROPERTIES_PATH, PROPERTIES_BACKUP_PATH] {
             if storage.exists(path).await? {
                 let message = format!("{} is a Hudi table already", storage.location());
                 return Err(Error::new(ErrorKind::AlreadyExists, message));
             }
+        }
+        let there = storage.list("").await?;
+        if let Some(name) = there.dirs.first().or(there.files.first().map(|file| &file.name)) {
+            let message = format!(
+                "{} holds `{name}` and is not a Hudi table; empty it or choose another place",
+                storage.location()
+            );
+            return Err(Error::invalid(message));
         }
         check_columns(&spec)?;
         let schema = arrow_to_avro(

@@ -9,8 +9,11 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
-use crate::record::key_generator::{TextColumn, push_u64};
+use crate::record::key_generator::{TextColumn, push_padded};
 use crate::timeline::InstantTime;
+
+/// Digits of each number in a sequence number.
+const SEQUENCE_DIGITS: usize = 10;
 
 /// What the meta columns of one file's new rows have in common.
 #[derive(Debug, Clone)]
@@ -45,14 +48,15 @@ impl MetaStamp {
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 
+    /// Of fixed width, because hudi-rs takes the greatest as text for the newest.
     fn sequence_numbers(&self, first_row: u64, rows: usize) -> Result<StringArray> {
         let mut prefix = format!("{}_", self.instant);
-        push_u64(&mut prefix, self.task);
+        push_padded(&mut prefix, self.task, SEQUENCE_DIGITS);
         prefix.push('_');
-        let mut numbers = TextColumn::with_capacity(rows, prefix.len() + 9);
+        let mut numbers = TextColumn::with_capacity(rows, prefix.len() + SEQUENCE_DIGITS);
         for row in 0..rows as u64 {
             numbers.text.push_str(&prefix);
-            push_u64(&mut numbers.text, first_row + row);
+            push_padded(&mut numbers.text, first_row + row, SEQUENCE_DIGITS);
             numbers.end_row()?;
         }
         numbers.finish()
