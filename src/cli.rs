@@ -9,8 +9,13 @@ use crate::commands::{self, Failure};
 
 /// Lands MySQL and MariaDB change data in Apache Hudi tables.
 #[derive(Debug, Parser)]
-#[command(name = "lakebed", version, max_term_width = 100, after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration or preflight check failed, 130 interrupted.")]
+#[command(
+    name = "lakebed",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration or preflight check failed, 130 interrupted."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,7 +32,10 @@ enum Command {
     /// Run SQL over tables of a lake
     Query(commands::query::QueryArgs),
     /// Inspect a table
-    #[command(subcommand, after_help = "Examples:\n  lakebed table show lake/shop/orders\n  lakebed table timeline lake/shop/orders")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  lakebed table show lake/shop/orders\n  lakebed table timeline lake/shop/orders"
+    )]
     Table(commands::table::TableCommand),
 }
 

@@ -40,9 +40,16 @@ struct Digester {
 
 impl Digester {
     fn try_new(schema: SchemaRef) -> Result<Self> {
-        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone()));
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| SortField::new(field.data_type().clone()));
         let converter = RowConverter::new(fields.collect())?;
-        Ok(Self { converter, schema, digest: Digest::default() })
+        Ok(Self {
+            converter,
+            schema,
+            digest: Digest::default(),
+        })
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -63,11 +70,19 @@ impl Digester {
 }
 
 /// Digest of a source table as it is now.
-pub(crate) async fn source_digest(options: &MySqlOptions, table: &Arc<SourceTable>) -> Result<Digest> {
+pub(crate) async fn source_digest(
+    options: &MySqlOptions,
+    table: &Arc<SourceTable>,
+) -> Result<Digest> {
     let mut connection = Connection::connect_snapshot(options).await?;
     let mut digester = Digester::try_new(table.arrow_schema()?)?;
     let mut builder = BatchBuilder::new(Arc::clone(table))?;
-    let sql = format!("SELECT {} FROM `{}`.`{}`", table.select_list(), table.database, table.name);
+    let sql = format!(
+        "SELECT {} FROM `{}`.`{}`",
+        table.select_list(),
+        table.database,
+        table.name
+    );
     let mut rows = connection.select(&sql).await?;
     while let Some(row) = rows.next_row().await? {
         builder.append_binary_row(row, RowKind::Insert)?;
@@ -81,7 +96,9 @@ pub(crate) async fn source_digest(options: &MySqlOptions, table: &Arc<SourceTabl
 
 /// Digest of the newest snapshot of a lake table, with the columns that its source table has.
 pub(crate) async fn lake_digest(location: &str, source: &SourceTable) -> Result<Digest> {
-    let table = Table::open(location).await.with_context(|| format!("opening {location}"))?;
+    let table = Table::open(location)
+        .await
+        .with_context(|| format!("opening {location}"))?;
     let mut digester = Digester::try_new(source.arrow_schema()?)?;
     let snapshot = table.snapshot(None).await?;
     let options = ReadOptions::new(MemoryBudget::new(MERGE_BYTES));

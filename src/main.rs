@@ -21,7 +21,10 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let area = MultiProgress::new();
     telemetry::init(&area);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start the runtime");

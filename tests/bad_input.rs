@@ -148,7 +148,11 @@ fn a_column_name_that_hudi_cannot_hold_is_named_with_its_table() {
     database.sql("CREATE TABLE shop.odd (id INT PRIMARY KEY, `a b` INT)");
     let finished = run(&Pipeline::new(&database, "mor", r"shop\.odd")).expect_code(REFUSED);
     for word in ["shop.odd", "`a b`", "letters, digits and underscores"] {
-        assert!(finished.stderr.contains(word), "no `{word}` in: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(word),
+            "no `{word}` in: {}",
+            finished.stderr
+        );
     }
 }
 
@@ -225,7 +229,9 @@ fn a_purged_log_is_told_with_the_remedy() {
     // The server keeps a file as long as it takes it for being read.
     wait_until("the purge", Duration::from_secs(60), || {
         database.sql("PURGE BINARY LOGS TO 'binlog.000003'");
-        database.sql("SHOW BINARY LOGS").starts_with("binlog.000003")
+        database
+            .sql("SHOW BINARY LOGS")
+            .starts_with("binlog.000003")
     });
     let finished = run(&pipeline);
     assert!(!finished.status.success());

@@ -91,7 +91,9 @@ fn every_type_of_mysql_8_0_is_the_same_by_snapshot_and_log() {
 fn every_type_of_mysql_5_7_is_the_same_by_snapshot_and_log() {
     // MySQL 5.7 itself shows the JSON number 1.0 as 1 in result rows; the log has 1.0 (docs/TYPES.md).
     let tables = include_str!("sql/types_mysql.sql");
-    let tables = tables.replace("[1.0, null", "[1.5, null").replace("(5, '1.0')", "(5, '1.25')");
+    let tables = tables
+        .replace("[1.0, null", "[1.5, null")
+        .replace("(5, '1.0')", "(5, '1.25')");
     let sql = [tables.as_str(), include_str!("sql/types_mysql_changes.sql")];
     let database = Database::start(Flavour::MySql57, &[]);
     snapshot_and_log_agree(&database, "cow", &["types", "docs"], sql);

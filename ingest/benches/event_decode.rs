@@ -61,7 +61,11 @@ fn table_map() -> Vec<u8> {
     let mut body = vec![7, 0, 0, 0, 0, 0, 1, 0, 4];
     body.extend_from_slice(b"shop\0\x06orders\0\x0c");
     body.extend(COLUMNS.iter().map(|(_, _, code, _)| code));
-    let metadata: Vec<u8> = COLUMNS.iter().flat_map(|(_, _, _, metadata)| *metadata).copied().collect();
+    let metadata: Vec<u8> = COLUMNS
+        .iter()
+        .flat_map(|(_, _, _, metadata)| *metadata)
+        .copied()
+        .collect();
     body.push(metadata.len() as u8);
     body.extend_from_slice(&metadata);
     body.extend_from_slice(&[0xff, 0x0f]);
@@ -81,7 +85,8 @@ fn image(id: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0x80, 0, 4, 0xd2, 56]);
     out.extend_from_slice(&1.25_f64.to_le_bytes());
     out.extend_from_slice(&(2026_u32 << 9 | 11 << 5 | 23).to_le_bytes()[..3]);
-    let date_time: u64 = (1 << 39) | ((2026 * 13 + 11) << 22) | (23 << 17) | (9 << 12) | (30 << 6) | 15;
+    let date_time: u64 =
+        (1 << 39) | ((2026 * 13 + 11) << 22) | (23 << 17) | (9 << 12) | (30 << 6) | 15;
     out.extend_from_slice(&date_time.to_be_bytes()[3..]);
     out.extend_from_slice(&1_795_000_000_u32.to_be_bytes());
     out.extend_from_slice(&[1, 0xe2, 0x40]);
@@ -120,7 +125,8 @@ fn decode_rows(criterion: &mut Criterion) {
             let Ok((_, BinlogEvent::TableMap(map))) = decoder.decode_inner(&map) else {
                 panic!("not a table map")
             };
-            let rows = RowDecoder::try_new(map, Arc::clone(&table), vec![0]).expect("the same table");
+            let rows =
+                RowDecoder::try_new(map, Arc::clone(&table), vec![0]).expect("the same table");
             for raw in &events {
                 let Ok((_, BinlogEvent::Rows(event))) = decoder.decode_inner(raw) else {
                     panic!("not a rows event")
@@ -131,9 +137,13 @@ fn decode_rows(criterion: &mut Criterion) {
         };
         let mut group = criterion.benchmark_group("event_decode");
         group.throughput(Throughput::Elements(EVENTS * ROWS_PER_EVENT));
-        group.bench_function(format!("{name}/rows"), |bench| bench.iter(|| black_box(run())));
+        group.bench_function(format!("{name}/rows"), |bench| {
+            bench.iter(|| black_box(run()))
+        });
         group.throughput(Throughput::Bytes(bytes));
-        group.bench_function(format!("{name}/bytes"), |bench| bench.iter(|| black_box(run())));
+        group.bench_function(format!("{name}/bytes"), |bench| {
+            bench.iter(|| black_box(run()))
+        });
         group.finish();
     }
 }

@@ -51,7 +51,13 @@ impl TableCheckpoint {
         snapshot: Option<SnapshotProgress>,
     ) -> Self {
         let (pipeline, source_table) = (pipeline.to_owned(), source_table.to_owned());
-        Self { version: VERSION, pipeline, source_table, position, snapshot }
+        Self {
+            version: VERSION,
+            pipeline,
+            source_table,
+            position,
+            snapshot,
+        }
     }
 
     /// The extra metadata of a commit that carries this checkpoint.
@@ -71,7 +77,10 @@ impl TableCheckpoint {
     pub fn from_extra_metadata(table: &str, extra: &BTreeMap<String, String>) -> Result<Self> {
         let text = extra.get(CHECKPOINT_KEY).map_or("", String::as_str);
         let parsed: Self = serde_json::from_str(text).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, format!("{table}: checkpoint `{text}`: {error}"))
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("{table}: checkpoint `{text}`: {error}"),
+            )
         })?;
         if parsed.version > VERSION {
             return Err(Error::unsupported(format!(
@@ -95,8 +104,17 @@ pub struct PipelineCheckpoint {
 
 impl PipelineCheckpoint {
     fn path(pipeline: &str) -> String {
-        let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        format!(".lakebed/{}.json", pipeline.chars().map(safe).collect::<String>())
+        let safe = |c: char| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        };
+        format!(
+            ".lakebed/{}.json",
+            pipeline.chars().map(safe).collect::<String>()
+        )
     }
 
     /// Reads the object of `pipeline` under the lake's root; `None` if it is lost or not readable.
@@ -125,6 +143,8 @@ impl PipelineCheckpoint {
 
     /// Whether it speaks of a table whose newest commit is `newest`.
     pub fn covers(&self, lake_table: &str, newest: &Instant) -> bool {
-        self.tables.get(lake_table).is_some_and(|instant| instant == newest.time.as_str())
+        self.tables
+            .get(lake_table)
+            .is_some_and(|instant| instant == newest.time.as_str())
     }
 }

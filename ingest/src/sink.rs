@@ -37,7 +37,11 @@ impl LakeTable {
         row_group_bytes: u64,
     ) -> Result<Self> {
         let name = config.sink_table(&source.database, &source.name);
-        let location = format!("{}/{}", config.sink.path.trim_end_matches('/'), name.replacen('.', "/", 1));
+        let location = format!(
+            "{}/{}",
+            config.sink.path.trim_end_matches('/'),
+            name.replacen('.', "/", 1)
+        );
         let storage = Storage::open(&location)?;
         let table = match Table::open_storage(storage.clone()).await {
             Ok(table) => table,
@@ -50,8 +54,16 @@ impl LakeTable {
         };
         let options = WriterOptions::from_properties(&config.sink.hoodie)?
             .with_row_group_bytes(row_group_bytes);
-        let writer = table.writer(env.clone(), options).await.map_err(|error| error.context(name.clone()))?;
-        Ok(Self { name, table, writer, open: None })
+        let writer = table
+            .writer(env.clone(), options)
+            .await
+            .map_err(|error| error.context(name.clone()))?;
+        Ok(Self {
+            name,
+            table,
+            writer,
+            open: None,
+        })
     }
 
     /// `database.table` in the lake.
@@ -63,9 +75,10 @@ impl LakeTable {
     pub(crate) async fn checkpoint(&self) -> Result<Option<(Instant, TableCheckpoint)>> {
         match self.table.last_extra_metadata(CHECKPOINT_KEY).await? {
             None => Ok(None),
-            Some((instant, extra)) => {
-                Ok(Some((instant, TableCheckpoint::from_extra_metadata(&self.name, &extra)?)))
-            }
+            Some((instant, extra)) => Ok(Some((
+                instant,
+                TableCheckpoint::from_extra_metadata(&self.name, &extra)?,
+            ))),
         }
     }
 
@@ -76,9 +89,7 @@ impl LakeTable {
     }
 
     /// Makes writers of new file groups in the open instant; each may work in a task of its own.
-    pub(crate) fn bulk_inserts(
-        &self,
-    ) -> Result<impl Fn() -> BulkInsertWriter + Send + use<>> {
+    pub(crate) fn bulk_inserts(&self) -> Result<impl Fn() -> BulkInsertWriter + Send + use<>> {
         let factory = self.transaction()?.bulk_insert_factory();
         Ok(move || factory.bulk_insert())
     }
@@ -86,7 +97,10 @@ impl LakeTable {
     /// Adds what bulk-insert writers have written to the open instant.
     pub(crate) fn add(&mut self, stats: Vec<WriteStat>) -> Result<()> {
         let name = self.name.clone();
-        self.open.as_mut().ok_or_else(|| no_instant(&name))?.add(stats);
+        self.open
+            .as_mut()
+            .ok_or_else(|| no_instant(&name))?
+            .add(stats);
         Ok(())
     }
 
@@ -97,7 +111,10 @@ impl LakeTable {
         }
         let name = self.name.clone();
         let transaction = self.open.as_mut().ok_or_else(|| no_instant(&name))?;
-        Ok(transaction.upsert(batch).await.map_err(|error| error.context(name))?)
+        Ok(transaction
+            .upsert(batch)
+            .await
+            .map_err(|error| error.context(name))?)
     }
 
     /// Whether an instant is open.
@@ -134,7 +151,11 @@ fn table_spec(config: &PipelineConfig, source: &SourceTable, name: &str) -> Resu
     let (database, table) = name.split_once('.').unwrap_or(("", name));
     let transform = config.transform(&source.database, &source.name);
     let schema = source.arrow_schema()?;
-    let mut record_key: Vec<_> = source.primary_key_names().into_iter().map(str::to_owned).collect();
+    let mut record_key: Vec<_> = source
+        .primary_key_names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let mut partition_by = Vec::new();
     if let Some(transform) = transform {
         if !transform.primary_keys.is_empty() {
@@ -165,6 +186,7 @@ fn require_column(source: &SourceTable, schema: &SchemaRef, column: &str) -> Res
     if schema.column_with_name(column).is_some() {
         return Ok(());
     }
-    let message = format!("{source} has no column `{column}`; correct `transform` in the pipeline file");
+    let message =
+        format!("{source} has no column `{column}`; correct `transform` in the pipeline file");
     Err(Error::new(ErrorKind::Invalid, message))
 }

@@ -91,7 +91,9 @@ const ROWS: &[&str] = &[
 /// The newest row of each key, out of batches in order; deleted keys are left out.
 fn newest(batch: &RecordBatch, kinds: &[RowKind]) -> RecordBatch {
     use arrow::array::AsArray as _;
-    let ids = batch.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+    let ids = batch
+        .column(0)
+        .as_primitive::<arrow::datatypes::Int64Type>();
     let mut newest = BTreeMap::new();
     for (row, kind) in kinds.iter().enumerate() {
         match kind {
@@ -123,12 +125,21 @@ async fn snapshot(connection: &mut Connection, table: &Arc<SourceTable>) -> Reco
 async fn a_row_of_the_log_equals_the_row_of_the_table(#[case] options: &[&str]) {
     let server = MariaDb::start(options).await;
     let mut admin = server.admin().await;
-    for statement in ["SET sql_mode = ''", "SET NAMES utf8mb4", "SET time_zone = '+00:00'", "CREATE DATABASE images", TABLE] {
+    for statement in [
+        "SET sql_mode = ''",
+        "SET NAMES utf8mb4",
+        "SET time_zone = '+00:00'",
+        "CREATE DATABASE images",
+        TABLE,
+    ] {
         admin.execute(statement).await.unwrap();
     }
     let start = current_position(&mut admin).await.unwrap();
     for statement in ROWS {
-        admin.execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        admin
+            .execute(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
     let changes = [
         "UPDATE images.t SET vc = 'changed', de = NULL, bn = x'0100', ch = 'c ' WHERE id IN (60, 61, 1)",
@@ -141,13 +152,21 @@ async fn a_row_of_the_log_equals_the_row_of_the_table(#[case] options: &[&str]) 
     let end = current_position(&mut admin).await.unwrap();
     let mut connection = Connection::connect_snapshot(&server.lake()).await.unwrap();
     let pattern = Regex::new("images\\.t").unwrap();
-    let table = Arc::new(discover(&mut connection, &pattern).await.unwrap().remove(0).table);
+    let table = Arc::new(
+        discover(&mut connection, &pattern)
+            .await
+            .unwrap()
+            .remove(0)
+            .table,
+    );
     let selected = snapshot(&mut connection, &table).await;
 
     let mut batch = BatchBuilder::new(Arc::clone(&table)).unwrap();
     let mut decoder = BinlogDecoder::default();
     let mut rows = None;
-    let mut stream = BinlogStream::open(&server.lake(), 4711, &start).await.unwrap();
+    let mut stream = BinlogStream::open(&server.lake(), 4711, &start)
+        .await
+        .unwrap();
     loop {
         let raw = stream.next_event().await.unwrap();
         let (header, event) = decoder.decode(raw).unwrap();
@@ -169,6 +188,11 @@ async fn a_row_of_the_log_equals_the_row_of_the_table(#[case] options: &[&str]) 
     assert!(selected.num_rows() > 40);
     assert_eq!(selected.num_rows(), logged.num_rows());
     for (index, field) in selected.schema().fields().iter().enumerate() {
-        assert_eq!(selected.column(index), logged.column(index), "column {}", field.name());
+        assert_eq!(
+            selected.column(index),
+            logged.column(index),
+            "column {}",
+            field.name()
+        );
     }
 }

@@ -39,7 +39,10 @@ pub(crate) async fn check(args: CheckArgs) -> Result<(), Failure> {
         eprintln!("{finding}");
     }
     refuse_errors(&findings)?;
-    let warnings = findings.iter().filter(|finding| finding.level == Level::Warning).count();
+    let warnings = findings
+        .iter()
+        .filter(|finding| finding.level == Level::Warning)
+        .count();
     eprintln!("{}: ready to run ({warnings} warnings)", args.pipeline);
     Ok(())
 }
@@ -47,18 +50,29 @@ pub(crate) async fn check(args: CheckArgs) -> Result<(), Failure> {
 /// Checks the source at the start of a run: errors end it, warnings are logged.
 pub(crate) async fn before_run(config: &PipelineConfig) -> Result<(), Failure> {
     let findings = source_findings(config).await?;
-    for finding in findings.iter().filter(|finding| finding.level == Level::Warning) {
+    for finding in findings
+        .iter()
+        .filter(|finding| finding.level == Level::Warning)
+    {
         tracing::warn!("{finding}");
     }
-    let errors = findings.iter().filter(|finding| finding.level == Level::Error);
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.level == Level::Error);
     errors.for_each(|finding| eprintln!("{finding}"));
     refuse_errors(&findings)
 }
 
 fn refuse_errors(findings: &[Finding]) -> Result<(), Failure> {
-    match findings.iter().filter(|finding| finding.level == Level::Error).count() {
+    match findings
+        .iter()
+        .filter(|finding| finding.level == Level::Error)
+        .count()
+    {
         0 => Ok(()),
-        1 => Err(Failure::configuration(anyhow::anyhow!("the source cannot be read: see the error above"))),
+        1 => Err(Failure::configuration(anyhow::anyhow!(
+            "the source cannot be read: see the error above"
+        ))),
         errors => {
             let message = format!("the source cannot be read: see the {errors} errors above");
             Err(Failure::configuration(anyhow::anyhow!(message)))
@@ -81,17 +95,28 @@ async fn source_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failur
 async fn lake_finding(config: &PipelineConfig) -> Option<Finding> {
     let subject = format!("sink.path {}", config.sink.path);
     let finding = |message: String, remedy: &str| {
-        Some(Finding { level: Level::Error, subject, message, remedy: Some(remedy.to_owned()) })
+        Some(Finding {
+            level: Level::Error,
+            subject,
+            message,
+            remedy: Some(remedy.to_owned()),
+        })
     };
     let listed = match Storage::open(&config.sink.path) {
         Ok(storage) => storage.list("").await,
         Err(error) => Err(error),
     };
     if let Err(error) = listed {
-        return finding(error.to_string(), "name a directory or URL that this account may write to");
+        return finding(
+            error.to_string(),
+            "name a directory or URL that this account may write to",
+        );
     }
     match Table::open(&config.sink.path).await {
-        Ok(_) => finding("is a Hudi table itself".to_owned(), "name the directory above the databases"),
+        Ok(_) => finding(
+            "is a Hudi table itself".to_owned(),
+            "name the directory above the databases",
+        ),
         Err(_) => None,
     }
 }

@@ -19,17 +19,26 @@ pub(crate) struct Failure {
 impl Failure {
     /// The configuration or the preflight check failed: exit code 78.
     pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
-        Self { code: 78, error: error.into() }
+        Self {
+            code: 78,
+            error: error.into(),
+        }
     }
 
     /// The command line makes no sense: exit code 2.
     pub(crate) fn usage(message: &'static str) -> Self {
-        Self { code: 2, error: anyhow::anyhow!(message) }
+        Self {
+            code: 2,
+            error: anyhow::anyhow!(message),
+        }
     }
 
     /// Anything else: exit code 1.
     pub(crate) fn other(error: impl Into<anyhow::Error>) -> Self {
-        Self { code: 1, error: error.into() }
+        Self {
+            code: 1,
+            error: error.into(),
+        }
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {

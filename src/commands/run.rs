@@ -33,7 +33,11 @@ pub(crate) async fn run(args: RunArgs, area: &MultiProgress) -> Result<(), Failu
     cancel_on_signal(shutdown.clone())?;
     let pipeline = Pipeline::try_new(config, env, shutdown.clone())?;
     let display = Display::start(pipeline.progress(), area);
-    let mode = if args.until_current { RunMode::UntilCurrent } else { RunMode::Continuous };
+    let mode = if args.until_current {
+        RunMode::UntilCurrent
+    } else {
+        RunMode::Continuous
+    };
     let outcome = pipeline.run(mode).await;
     drop(display);
     outcome?;
@@ -42,7 +46,11 @@ pub(crate) async fn run(args: RunArgs, area: &MultiProgress) -> Result<(), Failu
         position = progress.position(),
         memory_peak_bytes = progress.memory().peak_bytes(),
         "{}",
-        if shutdown.is_cancelled() { "stopped; everything read is committed" } else { "up to date" }
+        if shutdown.is_cancelled() {
+            "stopped; everything read is committed"
+        } else {
+            "up to date"
+        }
     );
     Ok(())
 }
@@ -61,7 +69,9 @@ fn cancel_on_signal(token: CancellationToken) -> Result<(), Failure> {
             if token.is_cancelled() {
                 std::process::exit(130);
             }
-            tracing::info!("stopping after the source transaction at hand; once more to stop at once");
+            tracing::info!(
+                "stopping after the source transaction at hand; once more to stop at once"
+            );
             token.cancel();
         }
     });

@@ -19,7 +19,12 @@ impl ConfigError {
         message: impl Into<String>,
     ) -> Self {
         let key = key.into().trim_end_matches('.').to_owned();
-        Self { path: path.to_owned(), line, key, message: message.into() }
+        Self {
+            path: path.to_owned(),
+            line,
+            key,
+            message: message.into(),
+        }
     }
 
     pub(super) fn at(self, line: Option<usize>) -> Self {

@@ -65,19 +65,27 @@ fn parse(path: &str, text: &str) -> Result<PipelineConfig, ConfigError> {
 }
 
 fn parse_source(mut source: Section<'_>) -> Result<SourceConfig, ConfigError> {
-    source.choice("type", &[("mysql", ())])?.ok_or_else(|| source.error("type", "is required"))?;
+    source
+        .choice("type", &[("mysql", ())])?
+        .ok_or_else(|| source.error("type", "is required"))?;
     let parse_server_id = |text: &str| {
         let first = text.split('-').next().unwrap_or(text);
         first.trim().parse::<u32>().ok().filter(|id| *id > 0)
     };
     let config = SourceConfig {
         hostname: source.required("hostname")?,
-        port: source.parsed("port", "a port", |text| text.parse().ok())?.unwrap_or(3306),
+        port: source
+            .parsed("port", "a port", |text| text.parse().ok())?
+            .unwrap_or(3306),
         username: source.required("username")?,
         password: Secret::new(source.text("password")?.unwrap_or_default()),
         tables: source.pattern("tables")?,
         server_id: source
-            .parsed("server-id", "a number or range such as 5400-5403", parse_server_id)?
+            .parsed(
+                "server-id",
+                "a number or range such as 5400-5403",
+                parse_server_id,
+            )?
             .unwrap_or(5400),
         startup_mode: source
             .choice(
@@ -90,9 +98,11 @@ fn parse_source(mut source: Section<'_>) -> Result<SourceConfig, ConfigError> {
             )?
             .unwrap_or(StartupMode::Initial),
         chunk_rows_max: source
-            .parsed("scan.incremental.snapshot.chunk.size", "a number of rows", |text| {
-                text.parse().ok().filter(|rows| *rows > 0)
-            })?
+            .parsed(
+                "scan.incremental.snapshot.chunk.size",
+                "a number of rows",
+                |text| text.parse().ok().filter(|rows| *rows > 0),
+            )?
             .unwrap_or(65_536),
         ssl_mode: source
             .choice(
@@ -114,18 +124,31 @@ fn parse_source(mut source: Section<'_>) -> Result<SourceConfig, ConfigError> {
 }
 
 fn parse_sink(mut sink: Section<'_>) -> Result<SinkConfig, ConfigError> {
-    sink.choice("type", &[("hudi", ())])?.ok_or_else(|| sink.error("type", "is required"))?;
-    let number = |text: &str| text.replace('_', "").parse().ok().filter(|rows: &u64| *rows > 0);
+    sink.choice("type", &[("hudi", ())])?
+        .ok_or_else(|| sink.error("type", "is required"))?;
+    let number = |text: &str| {
+        text.replace('_', "")
+            .parse()
+            .ok()
+            .filter(|rows: &u64| *rows > 0)
+    };
     let config = SinkConfig {
         path: sink.required("path")?,
         table_type: sink
             .choice(
                 "table.type",
-                &[("cow", SinkTableType::CopyOnWrite), ("mor", SinkTableType::MergeOnRead)],
+                &[
+                    ("cow", SinkTableType::CopyOnWrite),
+                    ("mor", SinkTableType::MergeOnRead),
+                ],
             )?
             .unwrap_or(SinkTableType::MergeOnRead),
-        commit_interval: sink.duration("commit.interval")?.unwrap_or(Duration::from_secs(10)),
-        commit_rows_max: sink.parsed("commit.rows", "a number of rows", number)?.unwrap_or(1_000_000),
+        commit_interval: sink
+            .duration("commit.interval")?
+            .unwrap_or(Duration::from_secs(10)),
+        commit_rows_max: sink
+            .parsed("commit.rows", "a number of rows", number)?
+            .unwrap_or(1_000_000),
         commit_bytes_max: sink.bytes("commit.bytes")?.unwrap_or(256 * MIB),
         hoodie: sink.prefixed("hoodie.")?,
     };
@@ -140,13 +163,19 @@ fn parse_route(mut route: Section<'_>) -> Result<Route, ConfigError> {
         return Err(route.error("sink-table", "must be DATABASE.TABLE"));
     }
     route.finish()?;
-    Ok(Route { source_table, sink_table })
+    Ok(Route {
+        source_table,
+        sink_table,
+    })
 }
 
 fn parse_transform(mut transform: Section<'_>) -> Result<Transform, ConfigError> {
     let list = |text: Option<String>| -> Vec<String> {
         let names = text.iter().flat_map(|text| text.split(','));
-        names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+        names
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect()
     };
     let parsed = Transform {
         source_table: transform.pattern("source-table")?,
@@ -203,7 +232,10 @@ transform:
     #[test]
     fn reads_a_pipeline() {
         let config = parse("p.yaml", FILE).unwrap();
-        assert_eq!((config.name.as_str(), config.memory_bytes), ("shop", 64 * MIB));
+        assert_eq!(
+            (config.name.as_str(), config.memory_bytes),
+            ("shop", 64 * MIB)
+        );
         assert_eq!((config.source.port, config.source.server_id), (3306, 5400));
         assert_eq!(config.source.password.expose(), "p#w");
         assert_eq!(config.sink.commit_interval, Duration::from_millis(500));
@@ -214,7 +246,9 @@ transform:
     #[test]
     fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
         let error = |from: &str, to: &str| {
-            parse("p.yaml", &FILE.replace(from, to)).unwrap_err().to_string()
+            parse("p.yaml", &FILE.replace(from, to))
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             error("hostname:", "hostnam:"),
@@ -224,10 +258,15 @@ transform:
             error("  hostname:", "  prt: 1\n  hostname:"),
             "p.yaml:6: `source.prt` is not a key of `source`; did you mean `port`?",
         );
-        assert_eq!(error("64MiB", "much"), "p.yaml:3: `pipeline.memory` `much` is not a size such as 512MiB");
+        assert_eq!(
+            error("64MiB", "much"),
+            "p.yaml:3: `pipeline.memory` `much` is not a size such as 512MiB"
+        );
         assert_eq!(error("path:", "pth:"), "p.yaml:11: `sink.path` is required");
         assert!(error("shop\\.(orders", "shop\\.((orders").contains("is not a regular expression"));
-        assert!(error("partition-keys", "partition-key").contains("did you mean `partition-keys`?"));
+        assert!(
+            error("partition-keys", "partition-key").contains("did you mean `partition-keys`?")
+        );
         assert!(error("sink:", "sinc:").contains("did you mean `sink`?"));
     }
 }

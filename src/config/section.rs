@@ -18,8 +18,18 @@ pub(super) struct File<'a> {
 
 impl File<'_> {
     /// An error at the line of `key` in block `section`.
-    pub(super) fn error(&self, section: &str, key: &str, message: impl Into<String>) -> ConfigError {
-        ConfigError::new(self.path, self.line_of(section, key), format!("{section}.{key}"), message)
+    pub(super) fn error(
+        &self,
+        section: &str,
+        key: &str,
+        message: impl Into<String>,
+    ) -> ConfigError {
+        ConfigError::new(
+            self.path,
+            self.line_of(section, key),
+            format!("{section}.{key}"),
+            message,
+        )
     }
 
     fn line_of(&self, section: &str, key: &str) -> Option<usize> {
@@ -27,19 +37,23 @@ impl File<'_> {
             let line = line.trim_start().trim_start_matches("- ").trim_start();
             let bare = line.trim_start_matches(['"', '\'']);
             bare.strip_prefix(key).is_some_and(|rest| {
-                rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':')
+                rest.trim_start_matches(['"', '\''])
+                    .trim_start()
+                    .starts_with(':')
             })
         };
         let section = section.split('[').next().unwrap_or(section);
-        let mut lines = self.text.lines().enumerate().skip_while(|(_, line)| !opens(line, section));
+        let mut lines = self
+            .text
+            .lines()
+            .enumerate()
+            .skip_while(|(_, line)| !opens(line, section));
         let start = lines.next()?;
         if key.is_empty() {
             return Some(start.0 + 1);
         }
         lines
-            .take_while(|(_, line)| {
-                line.is_empty() || line.starts_with([' ', '\t', '-', '#'])
-            })
+            .take_while(|(_, line)| line.is_empty() || line.starts_with([' ', '\t', '-', '#']))
             .find(|(_, line)| opens(line, key))
             .map(|(index, _)| index + 1)
     }
@@ -57,8 +71,18 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     pub(super) fn new(file: File<'a>, name: &str, value: Value) -> Result<Self, ConfigError> {
         match value {
-            Value::Mapping(values) => Ok(Self { file, name: name.to_owned(), values, known: vec![] }),
-            Value::Null => Ok(Self { file, name: name.to_owned(), values: Mapping::new(), known: vec![] }),
+            Value::Mapping(values) => Ok(Self {
+                file,
+                name: name.to_owned(),
+                values,
+                known: vec![],
+            }),
+            Value::Null => Ok(Self {
+                file,
+                name: name.to_owned(),
+                values: Mapping::new(),
+                known: vec![],
+            }),
             _ => Err(file.error(name, "", "must hold keys and values")),
         }
     }
@@ -75,15 +99,23 @@ impl<'a> Section<'a> {
 
     /// Takes a text, with `${ENV}` and `${file:/path}` substituted.
     pub(super) fn text(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
-        let Some(value) = self.value(key) else { return Ok(None) };
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
         let text = scalar(&value).ok_or_else(|| self.error(key, "must be a single value"))?;
-        substitute(&text).map(Some).map_err(|message| self.error(key, message))
+        substitute(&text)
+            .map(Some)
+            .map_err(|message| self.error(key, message))
     }
 
     pub(super) fn required(&mut self, key: &'static str) -> Result<String, ConfigError> {
-        self.text(key)?.filter(|text| !text.is_empty()).ok_or_else(|| {
-            self.file.error(&self.name, key, "is required").at(self.file.line_of(&self.name, ""))
-        })
+        self.text(key)?
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| {
+                self.file
+                    .error(&self.name, key, "is required")
+                    .at(self.file.line_of(&self.name, ""))
+            })
     }
 
     /// Takes a value that `parse` understands; `expected` says what that is.
@@ -93,7 +125,9 @@ impl<'a> Section<'a> {
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(text) = self.text(key)? else { return Ok(None) };
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
         match parse(&text) {
             Some(value) => Ok(Some(value)),
             None => Err(self.error(key, format!("`{text}` is not {expected}"))),
@@ -117,7 +151,10 @@ impl<'a> Section<'a> {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
         let expected = format!("one of {}", words.join(", "));
         self.parsed(key, &expected, |text| {
-            choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)
+            choices
+                .iter()
+                .find(|(word, _)| *word == text)
+                .map(|(_, choice)| *choice)
         })
     }
 
@@ -129,7 +166,10 @@ impl<'a> Section<'a> {
     }
 
     /// Takes all keys that begin with `prefix`.
-    pub(super) fn prefixed(&mut self, prefix: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+    pub(super) fn prefixed(
+        &mut self,
+        prefix: &str,
+    ) -> Result<BTreeMap<String, String>, ConfigError> {
         let keys: Vec<String> = self
             .values
             .keys()
@@ -139,7 +179,10 @@ impl<'a> Section<'a> {
             .collect();
         let mut taken = BTreeMap::new();
         for key in keys {
-            let value = self.values.remove(key.as_str()).and_then(|value| scalar(&value));
+            let value = self
+                .values
+                .remove(key.as_str())
+                .and_then(|value| scalar(&value));
             let text = value.ok_or_else(|| self.error(&key, "must be a single value"))?;
             let text = substitute(&text).map_err(|message| self.error(&key, message))?;
             taken.insert(key, text);
@@ -149,11 +192,17 @@ impl<'a> Section<'a> {
 
     /// Refuses what nobody asked for, with the nearest known key.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
-        let Some(key) = self.values.keys().next() else { return Ok(()) };
+        let Some(key) = self.values.keys().next() else {
+            return Ok(());
+        };
         let key = scalar(key).unwrap_or_else(|| "?".to_owned());
         let hint = match nearest(&key, &self.known) {
             Some(known) => format!("is not a key of `{}`; did you mean `{known}`?", self.name),
-            None => format!("is not a key of `{}`; keys are {}", self.name, self.known.join(", ")),
+            None => format!(
+                "is not a key of `{}`; keys are {}",
+                self.name,
+                self.known.join(", ")
+            ),
         };
         Err(self.error(&key, hint))
     }

@@ -29,13 +29,19 @@ pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number * factor;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked before"
+    )]
     (0.0..9e18).contains(&bytes).then_some(bytes as u64)
 }
 
 fn split_unit(text: &str) -> Option<(f64, String)> {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
 }
@@ -53,9 +59,11 @@ pub(super) fn substitute(text: &str) -> Result<String, String> {
                     .map_err(|error| format!("cannot read the file {path}: {error}"))?;
                 out.push_str(content.trim_end_matches(['\n', '\r']));
             }
-            None => out.push_str(&std::env::var(name).map_err(|_| {
-                format!("needs the environment variable {name}, which is not set")
-            })?),
+            None => {
+                out.push_str(&std::env::var(name).map_err(|_| {
+                    format!("needs the environment variable {name}, which is not set")
+                })?)
+            }
         }
         rest = behind;
     }
@@ -112,7 +120,11 @@ mod tests {
         std::fs::write(file.path(), "secret\n").unwrap();
         let text = format!("a ${{file:{}}} b", file.path().display());
         assert_eq!(substitute(&text).unwrap(), "a secret b");
-        assert!(substitute("${LAKEBED_NOT_SET_ANYWHERE}").unwrap_err().contains("not set"));
+        assert!(
+            substitute("${LAKEBED_NOT_SET_ANYWHERE}")
+                .unwrap_err()
+                .contains("not set")
+        );
         assert!(substitute("${X").is_err());
     }
 }

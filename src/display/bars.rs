@@ -44,15 +44,23 @@ struct Loading {
 impl Loading {
     fn new(table: &TableProgress, area: &MultiProgress, before: &ProgressBar) -> Self {
         let bar = area.insert_before(before, ProgressBar::new(1));
-        if let Ok(style) = ProgressStyle::with_template("{prefix:<24!} {bar:30.cyan/blue} {percent:>3}%  {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:<24!} {bar:30.cyan/blue} {percent:>3}%  {msg}")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(table.name.clone());
-        Self { bar, first_rows: table.snapshot_rows.load(Relaxed) }
+        Self {
+            bar,
+            first_rows: table.snapshot_rows.load(Relaxed),
+        }
     }
 
     fn update(&self, table: &TableProgress) {
-        let (rows, estimate) = (table.snapshot_rows.load(Relaxed), table.rows_estimated.load(Relaxed));
+        let (rows, estimate) = (
+            table.snapshot_rows.load(Relaxed),
+            table.rows_estimated.load(Relaxed),
+        );
         let (elapsed, read) = (self.bar.elapsed(), rows.saturating_sub(self.first_rows));
         self.bar.set_length(estimate.max(rows).max(1));
         self.bar.set_position(rows);
@@ -69,7 +77,8 @@ impl Loading {
         let rows = table.snapshot_rows.load(Relaxed);
         self.bar.set_length(rows.max(1));
         self.bar.set_position(rows.max(1));
-        self.bar.finish_with_message(format!("{} rows loaded", grouped(rows)));
+        self.bar
+            .finish_with_message(format!("{} rows loaded", grouped(rows)));
     }
 }
 
@@ -88,15 +97,23 @@ impl Rates {
             self.seen.pop_front();
         }
         let first = self.seen.front().copied().unwrap_or(total);
-        let steps = u32::try_from(self.seen.len().saturating_sub(1)).unwrap_or(1).max(1);
+        let steps = u32::try_from(self.seen.len().saturating_sub(1))
+            .unwrap_or(1)
+            .max(1);
         rate(total.saturating_sub(first), INTERVAL * steps)
     }
 }
 
 fn status_line(progress: &Progress, rates: &mut Rates) -> String {
     let tables = progress.tables();
-    let changes = tables.iter().map(|table| table.changes.load(Relaxed)).sum::<u64>();
-    let commits = tables.iter().map(|table| table.commits.load(Relaxed)).sum::<u64>();
+    let changes = tables
+        .iter()
+        .map(|table| table.changes.load(Relaxed))
+        .sum::<u64>();
+    let commits = tables
+        .iter()
+        .map(|table| table.commits.load(Relaxed))
+        .sum::<u64>();
     let memory = progress.memory();
     format!(
         "{} changes  {}/s  {} commits  lag {}  memory {} of {}  {}",

@@ -25,9 +25,15 @@ impl Display {
     pub(crate) fn start(progress: Arc<Progress>, area: &MultiProgress) -> Self {
         if std::io::stderr().is_terminal() {
             let task = tokio::spawn(bars::show(progress, area.clone()));
-            Self { task, bars: Some(area.clone()) }
+            Self {
+                task,
+                bars: Some(area.clone()),
+            }
         } else {
-            Self { task: tokio::spawn(lines::show(progress)), bars: None }
+            Self {
+                task: tokio::spawn(lines::show(progress)),
+                bars: None,
+            }
         }
     }
 }

@@ -35,14 +35,20 @@ pub(crate) fn eta(done: u64, total: u64, elapsed: Duration) -> String {
     if done == 0 || total <= done {
         return String::new();
     }
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "an estimate"
+    )]
     let millis = (elapsed.as_secs_f64() * 1000.0 * (total - done) as f64 / done as f64) as i64;
     format!("ETA {}", lag(millis))
 }
 
 /// Counts per second.
 pub(crate) fn rate(count: u64, elapsed: Duration) -> u64 {
-    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let millis = u64::try_from(elapsed.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
     count.saturating_mul(1000) / millis
 }
 
@@ -54,7 +60,10 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(999), "999");
-        assert_eq!((lag(432), lag(12_900), lag(185_000)), ("0.4 s".into(), "12 s".into(), "3 min 5 s".into()));
+        assert_eq!(
+            (lag(432), lag(12_900), lag(185_000)),
+            ("0.4 s".into(), "12 s".into(), "3 min 5 s".into())
+        );
         assert_eq!(eta(25, 100, Duration::from_secs(10)), "ETA 30 s");
         assert_eq!(rate(500, Duration::from_millis(250)), 2000);
     }

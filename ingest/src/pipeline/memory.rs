@@ -43,7 +43,8 @@ mod tests {
     fn the_parts_stay_below_the_ceiling() {
         for ceiling in [32 * MIB, 64 * MIB, 256 * MIB, 512 * MIB, 8192 * MIB] {
             let plan = MemoryPlan::new(ceiling, 2);
-            let snapshot = plan.snapshot_workers as u64 * (plan.row_group_bytes + 4 * plan.batch_bytes);
+            let snapshot =
+                plan.snapshot_workers as u64 * (plan.row_group_bytes + 4 * plan.batch_bytes);
             assert!(snapshot <= ceiling, "{ceiling}: {plan:?}");
             assert!(plan.stream_bytes * 4 <= ceiling, "{ceiling}: {plan:?}");
         }

@@ -57,7 +57,14 @@ impl Pipeline {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let plan = MemoryPlan::new(env.memory.ceiling_bytes(), cores);
         let progress = Arc::new(Progress::new(env.memory.clone()));
-        Ok(Self { config, env, lake, plan, progress, shutdown })
+        Ok(Self {
+            config,
+            env,
+            lake,
+            plan,
+            progress,
+            shutdown,
+        })
     }
 
     /// Counters of what the pipeline does.
@@ -75,7 +82,9 @@ impl Pipeline {
         let mut backoff = Backoff::new(mode);
         loop {
             match self.run_once(mode, &mut backoff).await {
-                Ok(StreamEnd::TablesChanged) => tracing::info!("tables changed at the source; looking again"),
+                Ok(StreamEnd::TablesChanged) => {
+                    tracing::info!("tables changed at the source; looking again")
+                }
                 Ok(StreamEnd::CaughtUp | StreamEnd::ShutDown) => return Ok(()),
                 Err(error) => {
                     let wait = backoff.after(error)?;
@@ -107,6 +116,8 @@ impl Pipeline {
         let tables = start.into_stream_tables()?;
         tracing::info!(%position, tables = tables.len(), "following the binary log");
         let stream = BinlogStream::open(&options, self.config.source.server_id, &position).await?;
-        Streamer::new(self, until, tables, position)?.run(stream).await
+        Streamer::new(self, until, tables, position)?
+            .run(stream)
+            .await
     }
 }

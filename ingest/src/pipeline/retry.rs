@@ -24,7 +24,11 @@ impl Backoff {
             RunMode::Continuous => None,
             RunMode::UntilCurrent => Some(ATTEMPTS_UNTIL_CURRENT),
         };
-        Self { attempts_max, failures: 0, started: false }
+        Self {
+            attempts_max,
+            failures: 0,
+            started: false,
+        }
     }
 
     /// The source and the lake answered.
@@ -49,7 +53,9 @@ impl Backoff {
         if !passes || !self.started || self.attempts_max.is_some_and(|max| self.failures >= max) {
             return Err(error);
         }
-        let wait = FIRST_WAIT.saturating_mul(1 << (self.failures - 1).min(10)).min(LONGEST_WAIT);
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << (self.failures - 1).min(10))
+            .min(LONGEST_WAIT);
         tracing::warn!(%error, wait_seconds = wait.as_secs(), "starting over from the last commits");
         Ok(wait)
     }
@@ -68,7 +74,9 @@ mod tests {
         let mut backoff = Backoff::new(RunMode::Continuous);
         assert!(backoff.after(unavailable()).is_err(), "never started");
         backoff.reset();
-        let waits: Vec<_> = (0..8).map(|_| backoff.after(unavailable()).unwrap().as_secs()).collect();
+        let waits: Vec<_> = (0..8)
+            .map(|_| backoff.after(unavailable()).unwrap().as_secs())
+            .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         backoff.reset();
         assert_eq!(backoff.after(unavailable()).unwrap().as_secs(), 1);

@@ -32,7 +32,13 @@ pub(super) fn of_statement(
         StatementEffect::DropDatabase(database) => {
             let dropped = captured.keys().filter(|(name, _)| *name == database);
             let dropped = dropped.map(|(database, name)| {
-                (TableName { database: database.clone(), name: name.clone() }, TableEffect::Drop)
+                (
+                    TableName {
+                        database: database.clone(),
+                        name: name.clone(),
+                    },
+                    TableEffect::Drop,
+                )
             });
             dropped.collect()
         }
@@ -49,7 +55,11 @@ pub(super) fn of_statement(
         }
     }
     looks_again |= !touched.is_empty();
-    Ok(if looks_again { SchemaChange::Tables(touched) } else { SchemaChange::None })
+    Ok(if looks_again {
+        SchemaChange::Tables(touched)
+    } else {
+        SchemaChange::None
+    })
 }
 
 /// Whether a table that is not captured comes into the pipeline's pattern.
@@ -74,8 +84,10 @@ fn require_followable(
     sql: &str,
 ) -> Result<()> {
     let name = format!("{}.{}", table.database, table.name);
-    let reload = format!("to load the table anew, remove the lake table {} and start again",
-        config.sink_table(&table.database, &table.name));
+    let reload = format!(
+        "to load the table anew, remove the lake table {} and start again",
+        config.sink_table(&table.database, &table.name)
+    );
     let what = match effect {
         TableEffect::Alter | TableEffect::Rename { .. }
             if config.schema_change == SchemaChangeBehavior::Exception =>
@@ -83,7 +95,10 @@ fn require_followable(
             "its columns may have changed, and schema.change.behavior is exception"
         }
         TableEffect::Drop => {
-            tracing::warn!(table = name, "dropped at the source; its lake table stays as it is");
+            tracing::warn!(
+                table = name,
+                "dropped at the source; its lake table stays as it is"
+            );
             return Ok(());
         }
         TableEffect::Alter | TableEffect::Rename { .. } => return Ok(()),
@@ -95,5 +110,7 @@ fn require_followable(
         }
     };
     let shown: String = sql.chars().take(200).collect();
-    Err(Error::invalid(format!("{name}: {what}; {reload}; the statement was: {shown}")))
+    Err(Error::invalid(format!(
+        "{name}: {what}; {reload}; the statement was: {shown}"
+    )))
 }

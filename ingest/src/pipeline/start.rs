@@ -62,7 +62,11 @@ impl Start {
             }
             tables.push(table);
         }
-        let mut start = Self { options, control, tables };
+        let mut start = Self {
+            options,
+            control,
+            tables,
+        };
         start.begin_new_tables(pipeline).await?;
         Ok(start)
     }
@@ -80,11 +84,18 @@ impl Start {
             current_position(&mut self.control).await?
         };
         tracing::info!(%position, "start position of new tables");
-        for table in self.tables.iter_mut().filter(|table| table.checkpoint.is_none()) {
+        for table in self
+            .tables
+            .iter_mut()
+            .filter(|table| table.checkpoint.is_none())
+        {
             let source = &table.discovered.table;
             let snapshot = match loads {
                 true => Some(SnapshotProgress {
-                    remaining: initial_range(&mut self.control, source).await?.into_iter().collect(),
+                    remaining: initial_range(&mut self.control, source)
+                        .await?
+                        .into_iter()
+                        .collect(),
                     rows: 0,
                 }),
                 false => None,
@@ -105,7 +116,10 @@ impl Start {
     pub(super) async fn position(&mut self, pipeline: &Pipeline) -> Result<BinlogPosition> {
         let noted = PipelineCheckpoint::load(&pipeline.lake, &pipeline.config.name).await?;
         for table in &mut self.tables {
-            let (Some(checkpoint), Some(newest)) = (&mut table.checkpoint, &table.newest_commit) else { continue };
+            let (Some(checkpoint), Some(newest)) = (&mut table.checkpoint, &table.newest_commit)
+            else {
+                continue;
+            };
             if let Some(noted) = &noted
                 && noted.covers(table.lake.name(), newest)
                 && noted.position.is_same_server(&checkpoint.position)
@@ -114,7 +128,10 @@ impl Start {
                 checkpoint.position = noted.position.clone();
             }
         }
-        let positions = self.tables.iter().filter_map(|table| table.checkpoint.as_ref());
+        let positions = self
+            .tables
+            .iter()
+            .filter_map(|table| table.checkpoint.as_ref());
         positions
             .map(|checkpoint| checkpoint.position.clone())
             .min()
@@ -123,10 +140,22 @@ impl Start {
 
     pub(super) fn into_stream_tables(self) -> Result<Vec<StreamTable>> {
         let stream_table = |table: StartTable| {
-            let missing = || Error::internal(format!("{} has no checkpoint", table.discovered.table));
-            let held = table.checkpoint.as_ref().ok_or_else(missing)?.position.clone();
+            let missing =
+                || Error::internal(format!("{} has no checkpoint", table.discovered.table));
+            let held = table
+                .checkpoint
+                .as_ref()
+                .ok_or_else(missing)?
+                .position
+                .clone();
             let newest = table.newest_commit.map(|instant| instant.time.to_string());
-            StreamTable::new(Arc::new(table.discovered.table), table.lake, held, newest, table.progress)
+            StreamTable::new(
+                Arc::new(table.discovered.table),
+                table.lake,
+                held,
+                newest,
+                table.progress,
+            )
         };
         self.tables.into_iter().map(stream_table).collect()
     }
@@ -136,19 +165,30 @@ impl StartTable {
     async fn open(pipeline: &Pipeline, discovered: DiscoveredTable) -> Result<Self> {
         let (config, env) = (&pipeline.config, &pipeline.env);
         let source = &discovered.table;
-        if source.primary_key.is_empty() && config.transform(&source.database, &source.name).is_none_or(|transform| transform.primary_keys.is_empty()) {
+        if source.primary_key.is_empty()
+            && config
+                .transform(&source.database, &source.name)
+                .is_none_or(|transform| transform.primary_keys.is_empty())
+        {
             return Err(Error::invalid(format!(
                 "{source} has no primary key; ALTER TABLE `{}`.`{}` ADD PRIMARY KEY (...), or leave it out of source.tables",
                 source.database, source.name
             )));
         }
         let progress = pipeline.progress.add_table(source.to_string());
-        let lake = LakeTable::open_or_create(config, source, env, pipeline.plan.row_group_bytes).await?;
+        let lake =
+            LakeTable::open_or_create(config, source, env, pipeline.plan.row_group_bytes).await?;
         let (newest_commit, checkpoint) = lake.checkpoint().await?.unzip();
         if let Some(checkpoint) = &checkpoint {
             require_ours(&config.name, &lake, checkpoint, &source.to_string())?;
         }
-        Ok(Self { discovered, lake, newest_commit, checkpoint, progress })
+        Ok(Self {
+            discovered,
+            lake,
+            newest_commit,
+            checkpoint,
+            progress,
+        })
     }
 }
 
@@ -183,7 +223,9 @@ impl Pipeline {
             shutdown: self.shutdown.clone(),
         };
         for table in &mut start.tables {
-            let Some(checkpoint) = table.checkpoint.take() else { continue };
+            let Some(checkpoint) = table.checkpoint.take() else {
+                continue;
+            };
             let unfinished = checkpoint.snapshot.is_some();
             let load = TableLoad {
                 source: Arc::new(table.discovered.table.clone()),

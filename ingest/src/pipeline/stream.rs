@@ -8,9 +8,9 @@ use table_format::env::Reservation;
 use table_format::writer::WriteOperation;
 use tokio::time::Instant;
 
-use super::schema_change::{self, SchemaChange};
 use super::Pipeline;
 use super::progress::{Phase, TableProgress};
+use super::schema_change::{self, SchemaChange};
 use super::table_map::TableMaps;
 use crate::batch::BatchBuilder;
 use crate::checkpoint::{PipelineCheckpoint, TableCheckpoint};
@@ -18,7 +18,9 @@ use crate::error::Result;
 use crate::position::{BinlogPosition, GtidSet};
 use crate::schema::SourceTable;
 use crate::sink::LakeTable;
-use crate::source::mysql::binlog::{BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent};
+use crate::source::mysql::binlog::{
+    BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent,
+};
 use crate::source::mysql::dump::BinlogStream;
 
 /// A table that follows the log.
@@ -46,7 +48,15 @@ impl StreamTable {
     ) -> Result<Self> {
         progress.set_phase(Phase::Stream);
         let builder = BatchBuilder::new(Arc::clone(&source))?;
-        Ok(Self { source, lake, held, newest_commit, progress, builder, touched: false })
+        Ok(Self {
+            source,
+            lake,
+            held,
+            newest_commit,
+            progress,
+            builder,
+            touched: false,
+        })
     }
 
     fn is_dirty(&self) -> bool {
@@ -125,7 +135,11 @@ impl<'a> Streamer<'a> {
     ) -> Result<Self> {
         let gtids = start.gtid.as_deref().unwrap_or_default().parse()?;
         let name = |table: &StreamTable| (table.source.database.clone(), table.source.name.clone());
-        let by_name = tables.iter().enumerate().map(|(index, table)| (name(table), index)).collect();
+        let by_name = tables
+            .iter()
+            .enumerate()
+            .map(|(index, table)| (name(table), index))
+            .collect();
         Ok(Self {
             pipeline,
             until,
@@ -180,7 +194,9 @@ impl<'a> Streamer<'a> {
                     self.commit().await?;
                 }
             }
-            let due = self.pending_since.map(|since| since + self.pipeline.config.sink.commit_interval);
+            let due = self
+                .pending_since
+                .map(|since| since + self.pipeline.config.sink.commit_interval);
             let wait_for_timer = async {
                 match due {
                     Some(due) if !self.in_transaction => tokio::time::sleep_until(due).await,
@@ -189,7 +205,11 @@ impl<'a> Streamer<'a> {
             };
             let shutdown = self.pipeline.shutdown.clone();
             let interrupted = async {
-                if self.in_transaction { std::future::pending().await } else { shutdown.cancelled().await }
+                if self.in_transaction {
+                    std::future::pending().await
+                } else {
+                    shutdown.cancelled().await
+                }
             };
             tokio::select! {
                 biased;
@@ -212,7 +232,9 @@ impl<'a> Streamer<'a> {
         let sink = &self.pipeline.config.sink;
         self.pending_rows >= sink.commit_rows_max
             || self.pending_bytes >= sink.commit_bytes_max
-            || self.pending_since.is_some_and(|since| since.elapsed() >= sink.commit_interval)
+            || self
+                .pending_since
+                .is_some_and(|since| since.elapsed() >= sink.commit_interval)
     }
 
     async fn handle(&mut self, raw: &[u8]) -> Result<()> {
@@ -264,7 +286,8 @@ impl<'a> Streamer<'a> {
                 Ok(())
             }
             BinlogEvent::TableMap(map) => {
-                self.maps.learn(map, &self.by_name, &self.tables, &self.pipeline.config)
+                self.maps
+                    .learn(map, &self.by_name, &self.tables, &self.pipeline.config)
             }
             BinlogEvent::Rows(rows) => self.take_rows(&rows).await,
             BinlogEvent::Xid => self.end_transaction(),
@@ -285,7 +308,9 @@ impl<'a> Streamer<'a> {
     fn note_lag(&self, header: &EventHeader) {
         if header.timestamp > 0 {
             let now = self.pipeline.env.clock.now().timestamp_millis();
-            self.pipeline.progress.set_lag_millis((now - i64::from(header.timestamp) * 1000).max(0));
+            self.pipeline
+                .progress
+                .set_lag_millis((now - i64::from(header.timestamp) * 1000).max(0));
         }
     }
 
@@ -311,7 +336,9 @@ impl<'a> Streamer<'a> {
 
     async fn take_rows(&mut self, rows: &RowsEvent<'_>) -> Result<()> {
         self.in_transaction = true;
-        let Some((index, decoder)) = self.maps.get(rows.table_id)? else { return Ok(()) };
+        let Some((index, decoder)) = self.maps.get(rows.table_id)? else {
+            return Ok(());
+        };
         let table = &mut self.tables[index];
         if table.held.file == self.position.file && table.held.pos >= self.read_to
             || table.held.is_in_later_file_than(&self.position)
@@ -347,7 +374,8 @@ impl<'a> Streamer<'a> {
             // A rolled back transaction is only logged when it changed tables without transactions: those rows stand.
             "COMMIT" | "ROLLBACK" => self.end_transaction()?,
             _ => {
-                let change = schema_change::of_statement(query, &self.pipeline.config, &self.by_name)?;
+                let change =
+                    schema_change::of_statement(query, &self.pipeline.config, &self.by_name)?;
                 // Every statement but a savepoint inside a transaction commits on its own.
                 if !self.in_transaction || change != SchemaChange::None {
                     self.end_transaction()?;
@@ -374,7 +402,9 @@ impl<'a> Streamer<'a> {
     async fn commit(&mut self) -> Result<()> {
         let gtids = self.gtids.to_string();
         self.position.gtid = (!gtids.is_empty()).then_some(gtids);
-        self.pipeline.progress.set_position(self.position.to_string());
+        self.pipeline
+            .progress
+            .set_position(self.position.to_string());
         let (position, pipeline) = (&self.position, &self.pipeline.config.name);
         let dirty = self.tables.iter_mut().filter(|table| table.is_dirty());
         let commits = dirty.map(|table| table.commit(pipeline, position));
@@ -389,11 +419,19 @@ impl<'a> Streamer<'a> {
 
     async fn note_position(&mut self) -> Result<()> {
         let newest = |table: &StreamTable| {
-            table.newest_commit.clone().map(|instant| (table.lake.name().to_owned(), instant))
+            table
+                .newest_commit
+                .clone()
+                .map(|instant| (table.lake.name().to_owned(), instant))
         };
         let tables: BTreeMap<_, _> = self.tables.iter().filter_map(newest).collect();
-        let checkpoint = PipelineCheckpoint { position: self.position.clone(), tables };
-        checkpoint.store(&self.pipeline.lake, &self.pipeline.config.name).await?;
+        let checkpoint = PipelineCheckpoint {
+            position: self.position.clone(),
+            tables,
+        };
+        checkpoint
+            .store(&self.pipeline.lake, &self.pipeline.config.name)
+            .await?;
         self.noted = Some(checkpoint.position);
         Ok(())
     }

@@ -36,10 +36,14 @@ impl TableMaps {
         let source = &tables[index].source;
         let mut identity = source.primary_key.clone();
         if let Some(transform) = config.transform(&source.database, &source.name) {
-            let positions = transform.partition_keys.iter().chain(&transform.primary_keys);
-            identity.extend(positions.filter_map(|key| {
-                source.columns.iter().position(|column| column.name == *key)
-            }));
+            let positions = transform
+                .partition_keys
+                .iter()
+                .chain(&transform.primary_keys);
+            identity
+                .extend(positions.filter_map(|key| {
+                    source.columns.iter().position(|column| column.name == *key)
+                }));
         }
         let decoder = RowDecoder::try_new(map, std::sync::Arc::clone(source), identity)?;
         self.by_id.insert(map.table_id, Some((index, decoder)));

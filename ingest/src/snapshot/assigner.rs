@@ -30,7 +30,14 @@ impl SplitAssigner {
         chunks_per_run: usize,
     ) -> Self {
         let (splitter, ranges) = (None, ranges.into());
-        Self { connection, table, chunk_rows, chunks_per_run, splitter, ranges }
+        Self {
+            connection,
+            table,
+            chunk_rows,
+            chunks_per_run,
+            splitter,
+            ranges,
+        }
     }
 
     /// The next neighbouring chunks; empty when everything has been handed out.
@@ -47,9 +54,14 @@ impl SplitAssigner {
                     break;
                 }
             }
-            let Some(range) = self.ranges.pop_front() else { break };
-            self.splitter =
-                Some(ChunkSplitter::new(Arc::clone(&self.table), range, self.chunk_rows));
+            let Some(range) = self.ranges.pop_front() else {
+                break;
+            };
+            self.splitter = Some(ChunkSplitter::new(
+                Arc::clone(&self.table),
+                range,
+                self.chunk_rows,
+            ));
         }
         Ok(run)
     }
@@ -72,6 +84,9 @@ impl SplitAssigner {
     /// What has not been handed out, or has come back.
     pub(crate) fn remaining(&self) -> Vec<KeyRange> {
         let begun = self.splitter.as_ref().and_then(ChunkSplitter::remaining);
-        begun.into_iter().chain(self.ranges.iter().cloned()).collect()
+        begun
+            .into_iter()
+            .chain(self.ranges.iter().cloned())
+            .collect()
     }
 }

@@ -17,11 +17,11 @@ use crate::checkpoint::{SnapshotProgress, TableCheckpoint};
 use crate::error::{Error, Result};
 use crate::pipeline::memory::MemoryPlan;
 use crate::pipeline::progress::{Phase, TableProgress};
-use table_format::record::RowKind;
 use crate::schema::SourceTable;
 use crate::sink::LakeTable;
 use crate::source::mysql::chunk::{Chunk, KeyRange, read_chunk};
 use crate::source::mysql::connection::{Connection, MySqlOptions};
+use table_format::record::RowKind;
 
 /// A snapshot is committed at most this often, so that base files can reach their size.
 const COMMITS_PER_INTERVAL: u32 = 6;
@@ -58,8 +58,12 @@ impl SnapshotLoader {
             return Ok((None, load.checkpoint));
         };
         load.progress.set_phase(Phase::Snapshot);
-        load.progress.rows_estimated.store(load.rows_estimated, std::sync::atomic::Ordering::Relaxed);
-        load.progress.snapshot_rows.store(snapshot.rows, std::sync::atomic::Ordering::Relaxed);
+        load.progress
+            .rows_estimated
+            .store(load.rows_estimated, std::sync::atomic::Ordering::Relaxed);
+        load.progress
+            .snapshot_rows
+            .store(snapshot.rows, std::sync::atomic::Ordering::Relaxed);
         let assigner = self.assigner(&load, snapshot.remaining).await?;
         let mut rows = snapshot.rows;
         loop {
@@ -76,10 +80,11 @@ impl SnapshotLoader {
             }
             let remaining = assigner.lock().await.remaining();
             let finished = remaining.is_empty();
-            load.checkpoint.snapshot =
-                (!finished).then_some(SnapshotProgress { remaining, rows });
+            load.checkpoint.snapshot = (!finished).then_some(SnapshotProgress { remaining, rows });
             let instant = load.lake.commit(&load.checkpoint).await?;
-            load.progress.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            load.progress
+                .commits
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if finished || self.shutdown.is_cancelled() {
                 return Ok((Some(instant), load.checkpoint));
             }
@@ -92,7 +97,8 @@ impl SnapshotLoader {
         remaining: Vec<KeyRange>,
     ) -> Result<Arc<Mutex<SplitAssigner>>> {
         let row_bytes = load.row_bytes_average.max(16);
-        let chunk_rows = (self.plan.chunk_bytes / row_bytes).clamp(1_000, self.chunk_rows_max.max(1_000));
+        let chunk_rows =
+            (self.plan.chunk_bytes / row_bytes).clamp(1_000, self.chunk_rows_max.max(1_000));
         let chunk_rows = chunk_rows.min(self.chunk_rows_max);
         let chunks = load.rows_estimated / chunk_rows + 1;
         let per_file = self.plan.file_source_bytes / (chunk_rows * row_bytes) + 1;
@@ -129,7 +135,10 @@ impl SnapshotLoader {
         let (mut rows, mut files) = (0, Stats::new());
         while let Some(reader) = readers.join_next().await {
             let reader = reader.map_err(|error| {
-                Error::internal(format!("a snapshot reader of {} died: {error}", load.source))
+                Error::internal(format!(
+                    "a snapshot reader of {} died: {error}",
+                    load.source
+                ))
             })?;
             let (read, stats) = reader.map_err(|error| error.context(load.source.to_string()))?;
             rows += read;
@@ -227,7 +236,9 @@ async fn flush(
     let rows = batch.records.num_rows() as u64;
     if rows > 0 {
         writer.write(&batch.records).await?;
-        progress.snapshot_rows.fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
+        progress
+            .snapshot_rows
+            .fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
     }
     Ok(rows)
 }

@@ -50,19 +50,33 @@ pub(crate) async fn run(args: DemoArgs, area: &MultiProgress) -> Result<(), Fail
 async fn tell(args: DemoArgs, area: &MultiProgress) -> Result<()> {
     let began = Instant::now();
     let dir = Workplace::try_new(args.dir, args.keep)?;
-    story::heading("A shop in a private MariaDB: 1,000,000 orders, 50,000 customers, a column of every type");
+    story::heading(
+        "A shop in a private MariaDB: 1,000,000 orders, 50,000 customers, a column of every type",
+    );
     let server = PrivateServer::start(&dir.path).await?;
     let config = write_pipeline(&dir.path, server.port)?;
     let options = MySqlOptions::from_config(&config.source)?;
     shop::fill(&mut Connection::connect(&options).await?, area).await?;
 
-    story::heading("lakebed run: snapshot without locks, then the binary log, while two people keep working");
+    story::heading(
+        "lakebed run: snapshot without locks, then the binary log, while two people keep working",
+    );
     let writers = LiveWriters::start(&options);
     let follow = follow_for_a_while(&config, area).await;
     let changed = writers.stop().await?;
     follow?;
-    run_pipeline(&config, RunMode::UntilCurrent, CancellationToken::new(), area, |_| false).await?;
-    println!("about {} rows changed meanwhile; everything is committed", crate::display::grouped(changed));
+    run_pipeline(
+        &config,
+        RunMode::UntilCurrent,
+        CancellationToken::new(),
+        area,
+        |_| false,
+    )
+    .await?;
+    println!(
+        "about {} rows changed meanwhile; everything is committed",
+        crate::display::grouped(changed)
+    );
 
     let lake = dir.path.join("lake");
     story::show(&lake).await?;
@@ -72,7 +86,11 @@ async fn tell(args: DemoArgs, area: &MultiProgress) -> Result<()> {
     if args.keep {
         story::look_around(&lake);
     }
-    if equal { Ok(()) } else { bail!("source and lake differ") }
+    if equal {
+        Ok(())
+    } else {
+        bail!("source and lake differ")
+    }
 }
 
 /// Snapshot, then the log for a while, then an orderly end.
@@ -81,7 +99,8 @@ async fn follow_for_a_while(config: &PipelineConfig, area: &MultiProgress) -> Re
     let mut streaming_since: Option<Instant> = None;
     run_pipeline(config, RunMode::Continuous, stop, area, move |progress| {
         let tables = progress.tables();
-        let streaming = !tables.is_empty() && tables.iter().all(|table| table.phase() == Phase::Stream);
+        let streaming =
+            !tables.is_empty() && tables.iter().all(|table| table.phase() == Phase::Stream);
         streaming && streaming_since.get_or_insert_with(Instant::now).elapsed() >= STREAM_FOR
     })
     .await
@@ -138,21 +157,38 @@ impl Workplace {
     fn try_new(dir: Option<PathBuf>, keep: bool) -> Result<Self> {
         let unique = || std::env::temp_dir().join(format!("lakebed-demo-{}", std::process::id()));
         let path = dir.unwrap_or_else(unique);
-        let is_used = path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        let is_used = path
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some());
         if is_used {
             bail!("{} is not empty; choose another --dir", path.display());
         }
         std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self { path: std::path::absolute(path)?, keep })
+        Ok(Self {
+            path: std::path::absolute(path)?,
+            keep,
+        })
     }
 }
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        let parts: &[&str] = if self.keep { &["data", "mariadb.sock"] } else { &[""] };
+        let parts: &[&str] = if self.keep {
+            &["data", "mariadb.sock"]
+        } else {
+            &[""]
+        };
         for part in parts {
-            let path = if part.is_empty() { self.path.clone() } else { self.path.join(part) };
-            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { Ok(()) };
+            let path = if part.is_empty() {
+                self.path.clone()
+            } else {
+                self.path.join(part)
+            };
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                Ok(())
+            };
             if let Err(error) = removed {
                 tracing::warn!(%error, path = %path.display(), "could not be removed");
             }

@@ -35,7 +35,11 @@ impl PrivateServer {
         let user: &[&str] = if as_root { &["--user=root"] } else { &[] };
         let log = dir.join("mariadb.log");
         let installed = Command::new(find("mariadb-install-db")?)
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ])
             .arg(format!("--datadir={}", data.display()))
             .args(user)
             .stdout(fs::File::create(&log)?)
@@ -48,9 +52,21 @@ impl PrivateServer {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let socket = dir.join("mariadb.sock");
         let process = Command::new(daemon)
-            .args(["--no-defaults", "--bind-address=127.0.0.1", "--server-id=1", "--skip-name-resolve"])
-            .args(["--binlog-format=ROW", "--character-set-server=utf8mb4", "--sync-binlog=0"])
-            .args(["--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=0"])
+            .args([
+                "--no-defaults",
+                "--bind-address=127.0.0.1",
+                "--server-id=1",
+                "--skip-name-resolve",
+            ])
+            .args([
+                "--binlog-format=ROW",
+                "--character-set-server=utf8mb4",
+                "--sync-binlog=0",
+            ])
+            .args([
+                "--innodb-buffer-pool-size=256M",
+                "--innodb-flush-log-at-trx-commit=0",
+            ])
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--socket={}", socket.display()))
             .arg(format!("--log-bin={}", data.join("mariadb-bin").display()))
@@ -60,7 +76,11 @@ impl PrivateServer {
             .stderr(fs::File::options().append(true).open(&log)?)
             .spawn()
             .context("starting mariadbd")?;
-        let mut server = Self { process, port, socket };
+        let mut server = Self {
+            process,
+            port,
+            socket,
+        };
         server.wait_until_ready(&log).await?;
         server.sql(&format!(
             "CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO '{USER}'@'%';"
@@ -73,7 +93,10 @@ impl PrivateServer {
         while self.sql("SELECT 1").is_err() {
             let ended = self.process.try_wait()?.is_some();
             if ended || tokio::time::Instant::now() > deadline {
-                bail!("the private MariaDB server did not start; see {}", log.display());
+                bail!(
+                    "the private MariaDB server did not start; see {}",
+                    log.display()
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -87,7 +110,11 @@ impl PrivateServer {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()?;
-        if done.success() { Ok(()) } else { bail!("the server refused: {sql}") }
+        if done.success() {
+            Ok(())
+        } else {
+            bail!("the server refused: {sql}")
+        }
     }
 }
 

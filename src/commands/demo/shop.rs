@@ -49,7 +49,9 @@ pub(super) async fn fill(connection: &mut Connection, area: &MultiProgress) -> R
         connection.execute(statement).await?;
     }
     let bar = area.add(ProgressBar::new(ORDERS + CUSTOMERS));
-    bar.set_style(ProgressStyle::with_template("{prefix:<24} {bar:30.cyan/blue} {percent:>3}%  {human_pos} rows  ETA {eta}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{prefix:<24} {bar:30.cyan/blue} {percent:>3}%  {human_pos} rows  ETA {eta}",
+    )?);
     bar.set_prefix("filling the shop");
     connection
         .execute(&format!(

@@ -40,18 +40,32 @@ pub(super) async fn show(lake: &Path) -> Result<()> {
 
 /// Runs a command as a user would, showing it first.
 async fn lakebed(args: &[&str]) -> Result<()> {
-    let quoted = args.iter().map(|arg| if arg.contains(' ') { format!("\"{arg}\"") } else { (*arg).to_owned() });
+    let quoted = args.iter().map(|arg| {
+        if arg.contains(' ') {
+            format!("\"{arg}\"")
+        } else {
+            (*arg).to_owned()
+        }
+    });
     eprintln!("$ lakebed {}", quoted.collect::<Vec<_>>().join(" "));
     let cli = Cli::try_parse_from(std::iter::once("lakebed").chain(args.iter().copied()))?;
     // The future of a command is large, and this one is inside of a command.
-    Box::pin(cli.run(&indicatif::MultiProgress::new())).await.map_err(|failure| anyhow::anyhow!("{failure}"))
+    Box::pin(cli.run(&indicatif::MultiProgress::new()))
+        .await
+        .map_err(|failure| anyhow::anyhow!("{failure}"))
 }
 
 async fn last_but_one(path: &str) -> Result<String> {
     let timeline = Table::open(path).await?.timeline().await?;
     let commits: Vec<_> = timeline.completed_writes().collect();
-    let [.., commit, _] = commits.as_slice() else { bail!("{path} has fewer than two commits") };
-    Ok(commit.completion.as_ref().unwrap_or(&commit.time).to_string())
+    let [.., commit, _] = commits.as_slice() else {
+        bail!("{path} has fewer than two commits")
+    };
+    Ok(commit
+        .completion
+        .as_ref()
+        .unwrap_or(&commit.time)
+        .to_string())
 }
 
 async fn duckdb(path: &str) -> Result<()> {
@@ -60,39 +74,73 @@ async fn duckdb(path: &str) -> Result<()> {
         return Ok(());
     };
     let snapshot = Table::open(path).await?.read_optimized(None).await?;
-    let base_files = snapshot.slices().iter().filter_map(|slice| Some((slice, slice.base_file.as_ref()?)));
-    let files: Vec<_> = base_files.map(|(slice, base)| format!("{path}/{}", slice.path_of(&base.to_string()))).collect();
+    let base_files = snapshot
+        .slices()
+        .iter()
+        .filter_map(|slice| Some((slice, slice.base_file.as_ref()?)));
+    let files: Vec<_> = base_files
+        .map(|(slice, base)| format!("{path}/{}", slice.path_of(&base.to_string())))
+        .collect();
     let script = "import duckdb, sys\nprint(duckdb.sql('SELECT count(*), sum(total) FROM read_parquet(' + repr(sys.argv[1:]) + ')'))";
-    let counted = Command::new(python).arg("-c").arg(script).args(&files).output().context("running DuckDB")?;
+    let counted = Command::new(python)
+        .arg("-c")
+        .arg(script)
+        .args(&files)
+        .output()
+        .context("running DuckDB")?;
     if !counted.status.success() {
-        bail!("DuckDB cannot read the files: {}", String::from_utf8_lossy(&counted.stderr));
+        bail!(
+            "DuckDB cannot read the files: {}",
+            String::from_utf8_lossy(&counted.stderr)
+        );
     }
-    eprintln!("{} Parquet files; rows in log files come in with the next compaction", files.len());
+    eprintln!(
+        "{} Parquet files; rows in log files come in with the next compaction",
+        files.len()
+    );
     print!("{}", String::from_utf8_lossy(&counted.stdout));
     Ok(())
 }
 
 /// The interpreter with DuckDB: of `LAKEBED_INTEROP`, or of the directory that scripts/setup fills.
 fn python() -> Option<PathBuf> {
-    let folder = std::env::var_os("LAKEBED_INTEROP").map_or_else(|| PathBuf::from(".interop"), PathBuf::from);
+    let folder = std::env::var_os("LAKEBED_INTEROP")
+        .map_or_else(|| PathBuf::from(".interop"), PathBuf::from);
     Some(folder.join("bin/python")).filter(|python| python.is_file())
 }
 
 /// Compares each source table with its lake table, row by row; says whether all are equal.
-pub(super) async fn compare(lake: &Path, config: &PipelineConfig, options: &MySqlOptions) -> Result<bool> {
+pub(super) async fn compare(
+    lake: &Path,
+    config: &PipelineConfig,
+    options: &MySqlOptions,
+) -> Result<bool> {
     heading("Source = lake? Every row of every table, all columns");
     let mut connection = Connection::connect(options).await?;
     let discovered = discover(&mut connection, config.source.tables.regex()).await?;
     let mut all_equal = true;
-    println!("{:<12} {:>12} {:>12}  verdict", "table", "source rows", "lake rows");
+    println!(
+        "{:<12} {:>12} {:>12}  verdict",
+        "table", "source rows", "lake rows"
+    );
     for name in TABLES {
         let source = discovered.iter().find(|found| found.table.name == name);
-        let source = Arc::new(source.with_context(|| format!("{name} is gone"))?.table.clone());
+        let source = Arc::new(
+            source
+                .with_context(|| format!("{name} is gone"))?
+                .table
+                .clone(),
+        );
         let there = source_digest(options, &source).await?;
-        let here = lake_digest(&lake.join("shop").join(name).display().to_string(), &source).await?;
+        let here =
+            lake_digest(&lake.join("shop").join(name).display().to_string(), &source).await?;
         let verdict = if there == here { "equal" } else { "DIFFERENT" };
         all_equal &= there == here;
-        println!("{name:<12} {:>12} {:>12}  {verdict}", grouped(there.rows), grouped(here.rows));
+        println!(
+            "{name:<12} {:>12} {:>12}  {verdict}",
+            grouped(there.rows),
+            grouped(here.rows)
+        );
     }
     Ok(all_equal)
 }

@@ -24,7 +24,10 @@ pub(crate) fn orders_schema() -> SchemaRef {
         ("total", DataType::Decimal128(18, 4)),
         ("quantity", DataType::Int32),
         ("note", DataType::Utf8),
-        ("created", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        (
+            "created",
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ),
         ("weight", DataType::Float64),
     ];
     let fields = columns.map(|(name, data_type)| Field::new(name, data_type, name != "id"));

@@ -109,15 +109,28 @@ impl BloomFilter {
     /// An empty simple filter of `bits` bits, of which each key sets up to `hashes`.
     pub fn simple_of_size(bits: u32, hashes: u32) -> Self {
         let bits = bits.clamp(1, BITS_MAX - 1);
-        let row = Row { hashes: hashes.max(1), bits, bytes: vec![0; bits.div_ceil(8) as usize] };
-        Self { filter_type: BloomFilterType::Simple, row_keys: 0, last_row_keys: 0, rows: vec![row] }
+        let row = Row {
+            hashes: hashes.max(1),
+            bits,
+            bytes: vec![0; bits.div_ceil(8) as usize],
+        };
+        Self {
+            filter_type: BloomFilterType::Simple,
+            row_keys: 0,
+            last_row_keys: 0,
+            rows: vec![row],
+        }
     }
 
     /// Shrinks the filter to `1 / factor` of its bits without losing a key: a position is a hash modulo the bits, and the
     /// smaller number divides the larger. A factor that does not divide the bits into whole bytes changes nothing.
     pub fn fold(&mut self, factor: u32) {
         for row in &mut self.rows {
-            let Some(bits) = row.bits.checked_div(factor).filter(|bits| *bits > 0 && bits % 8 == 0) else {
+            let Some(bits) = row
+                .bits
+                .checked_div(factor)
+                .filter(|bits| *bits > 0 && bits % 8 == 0)
+            else {
                 continue;
             };
             if row.bits % factor != 0 {
@@ -125,7 +138,10 @@ impl BloomFilter {
             }
             let mut folded = vec![0; (bits / 8) as usize];
             for part in row.bytes.chunks(folded.len()) {
-                folded.iter_mut().zip(part).for_each(|(to, from)| *to |= from);
+                folded
+                    .iter_mut()
+                    .zip(part)
+                    .for_each(|(to, from)| *to |= from);
             }
             (row.bits, row.bytes) = (bits, folded);
         }

@@ -6,8 +6,8 @@ mod log_file_writer;
 mod name;
 mod parquet_schema;
 mod parquet_source;
-mod upload;
 mod partition_values;
+mod upload;
 pub mod view;
 mod visibility;
 
@@ -16,8 +16,8 @@ pub(crate) use base_file_writer::{BaseFileFormat, BaseFileWriter, WrittenBaseFil
 pub(crate) use log_file_writer::LogBlocks;
 pub use name::{BaseFile, LogFile};
 pub(crate) use parquet_source::ParquetSource;
-pub(crate) use upload::FileUpload;
 pub use partition_values::PartitionValues;
+pub(crate) use upload::FileUpload;
 pub use visibility::{Horizon, Visibility};
 
 use crate::timeline::InstantTime;

@@ -272,7 +272,9 @@ mod tests {
 
     fn text(column: ArrayRef) -> String {
         let (mut out, columns) = (String::new(), [column]);
-        CellText::try_new("k", &columns[0]).unwrap().append(0, &mut out);
+        CellText::try_new("k", &columns[0])
+            .unwrap()
+            .append(0, &mut out);
         out
     }
 

@@ -92,7 +92,8 @@ fn adapt_array(array: &ArrayRef, target: &DataType, path: &str) -> Result<ArrayR
         // Through text, as Hudi does: 1.1 stays 1.1. Java: HoodieAvroUtils#rewritePrimaryTypeWithDiffSchemaType.
         (DataType::Float32, DataType::Float64) => {
             let values = array.as_primitive::<Float32Type>();
-            let widened = values.unary_opt::<_, Float64Type>(|value| value.to_string().parse().ok());
+            let widened =
+                values.unary_opt::<_, Float64Type>(|value| value.to_string().parse().ok());
             Ok(Arc::new(widened))
         }
         _ if is_promotion(found, target) => {

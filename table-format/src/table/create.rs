@@ -61,7 +61,11 @@ impl Table {
             }
         }
         let there = storage.list("").await?;
-        if let Some(name) = there.dirs.first().or(there.files.first().map(|file| &file.name)) {
+        if let Some(name) = there
+            .dirs
+            .first()
+            .or(there.files.first().map(|file| &file.name))
+        {
             let message = format!(
                 "{} holds `{name}` and is not a Hudi table; empty it or choose another place",
                 storage.location()

@@ -228,7 +228,9 @@ impl RowDecoder {
                 continue;
             }
             let image = reader.rest();
-            decoder.skip(reader).map_err(|error| column_error(&self.table, index, error))?;
+            decoder
+                .skip(reader)
+                .map_err(|error| column_error(&self.table, index, error))?;
             if is_wanted {
                 identity.push(image.get(..image.len() - reader.len()));
             }

@@ -20,13 +20,14 @@ const MARIADB: &[u8] = include_bytes!("../../../../testdata/binlog/mariadb-10.11
 const COMPRESSED: &[u8] =
     include_bytes!("../../../../testdata/binlog/mariadb-10.11-compressed.binlog");
 const MYSQL: &[u8] = include_bytes!("../../../../testdata/binlog/mysql-8.0.binlog");
-const MARIADB_COLUMNS: &str =
-    include_str!("../../../../testdata/binlog/mariadb-10.11.columns.tsv");
+const MARIADB_COLUMNS: &str = include_str!("../../../../testdata/binlog/mariadb-10.11.columns.tsv");
 const MYSQL_COLUMNS: &str = include_str!("../../../../testdata/binlog/mysql-8.0.columns.tsv");
 
 /// A table of a column listing.
 fn table(listing: &str, name: &str) -> Arc<SourceTable> {
-    let lines = listing.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let lines = listing
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>());
     let lines: Vec<_> = lines.filter(|fields| fields[0] == name).collect();
     let column = |fields: &Vec<&str>| SourceColumn {
         name: fields[1].to_owned(),
@@ -36,7 +37,10 @@ fn table(listing: &str, name: &str) -> Arc<SourceTable> {
         collation: None,
         is_json_alias: false,
     };
-    let keys = lines.iter().enumerate().filter(|(_, fields)| fields[5] == "PRI");
+    let keys = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, fields)| fields[5] == "PRI");
     Arc::new(SourceTable {
         database: "shop".to_owned(),
         name: name.to_owned(),
@@ -90,10 +94,21 @@ fn row(batch: &WriteBatch, id: i64) -> BTreeMap<String, String> {
         let local = column.as_primitive_opt::<TimestampMicrosecondType>();
         let local = local.map(|times| Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)));
         let column = local.map_or_else(|| Arc::clone(column), |times| times as ArrayRef);
-        if column.is_null(at) { "NULL".to_owned() } else { array_value_to_string(&column, at).unwrap() }
+        if column.is_null(at) {
+            "NULL".to_owned()
+        } else {
+            array_value_to_string(&column, at).unwrap()
+        }
     };
-    let fields = batch.records.schema_ref().fields().iter().zip(batch.records.columns());
-    fields.map(|(field, column)| (field.name().clone(), text(column))).collect()
+    let fields = batch
+        .records
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.records.columns());
+    fields
+        .map(|(field, column)| (field.name().clone(), text(column)))
+        .collect()
 }
 
 #[rstest]
@@ -110,7 +125,10 @@ fn decodes_the_largest_and_smallest_values(#[case] log: &[u8], #[case] columns: 
         ("biu", "18446744073709551615"),
         ("db", "5e-324"),
         ("de", "99999999.99"),
-        ("de65", "99999999999999999999999999999999999.999999999999999999999999999999"),
+        (
+            "de65",
+            "99999999999999999999999999999999999.999999999999999999999999999999",
+        ),
         ("b1", "true"),
         ("b12", "0fff"),
         ("yr", "2155"),
@@ -205,7 +223,10 @@ fn documents_of_mysql_read_as_the_server_prints_them() {
     assert_eq!(documents.value(0), expected);
     assert_eq!([documents.value(1), documents.value(2)], ["[]", "null"]);
     assert!(documents.is_null(3));
-    assert_eq!([documents.value(4), documents.value(5), documents.value(6)], ["1.0", "\"x\"", "1.50"]);
+    assert_eq!(
+        [documents.value(4), documents.value(5), documents.value(6)],
+        ["1.0", "\"x\"", "1.50"]
+    );
 }
 
 #[rstest]
@@ -232,13 +253,18 @@ fn statements_and_transactions_show(#[case] log: &[u8], #[case] gtid_part: &str)
     let (mut statements, mut gtids, mut commits) = (Vec::new(), Vec::new(), 0);
     for raw in raw_events(log) {
         match decoder.decode(raw).unwrap().1 {
-            BinlogEvent::Query(query) => statements.push((query.database.into_owned(), query.sql.into_owned())),
+            BinlogEvent::Query(query) => {
+                statements.push((query.database.into_owned(), query.sql.into_owned()))
+            }
             BinlogEvent::Gtid(gtid) => gtids.push(gtid.text()),
             BinlogEvent::Xid => commits += 1,
             _ => {}
         }
     }
-    assert!(gtids.iter().all(|gtid| gtid.contains(gtid_part)), "{gtids:?}");
+    assert!(
+        gtids.iter().all(|gtid| gtid.contains(gtid_part)),
+        "{gtids:?}"
+    );
     let rename = ("shop".to_owned(), "RENAME TABLE late TO later".to_owned());
     assert!(statements.contains(&rename), "{statements:?}");
     assert!(commits > 10);
@@ -252,11 +278,18 @@ fn compressed_statements_are_whole() {
         let (header, event) = decoder.decode(raw).unwrap();
         types.push(header.event_type.0);
         if let BinlogEvent::Query(query) = event {
-            assert!(query.sql.is_ascii() || query.sql.contains('é'), "{}", query.sql);
+            assert!(
+                query.sql.is_ascii() || query.sql.contains('é'),
+                "{}",
+                query.sql
+            );
         }
     }
     // The file is worth its name: QUERY, WRITE, UPDATE and DELETE in their compressed forms.
-    assert!((165..=168).all(|wanted| types.contains(&wanted)), "{types:?}");
+    assert!(
+        (165..=168).all(|wanted| types.contains(&wanted)),
+        "{types:?}"
+    );
 }
 
 #[test]
@@ -265,16 +298,28 @@ fn a_schema_that_is_not_in_force_is_refused() {
     let with = |change: fn(&mut SourceTable)| {
         let mut table = (*known).clone();
         change(&mut table);
-        changes(COMPRESSED, &Arc::new(table)).map(|_| ()).unwrap_err().kind()
+        changes(COMPRESSED, &Arc::new(table))
+            .map(|_| ())
+            .unwrap_err()
+            .kind()
     };
     assert_eq!(with(|table| drop(table.columns.pop())), ErrorKind::Conflict);
-    assert_eq!(with(|table| table.columns[1].column_type = "int".to_owned()), ErrorKind::Conflict);
+    assert_eq!(
+        with(|table| table.columns[1].column_type = "int".to_owned()),
+        ErrorKind::Conflict
+    );
     assert_eq!(
         with(|table| table.columns[1].column_type = "smallint unsigned".to_owned()),
         ErrorKind::Conflict
     );
-    assert_eq!(with(|table| table.columns[2].name = "other".to_owned()), ErrorKind::Conflict);
-    assert_eq!(with(|table| table.columns[3].column_type = "decimal(10,3)".to_owned()), ErrorKind::Conflict);
+    assert_eq!(
+        with(|table| table.columns[2].name = "other".to_owned()),
+        ErrorKind::Conflict
+    );
+    assert_eq!(
+        with(|table| table.columns[3].column_type = "decimal(10,3)".to_owned()),
+        ErrorKind::Conflict
+    );
 }
 
 #[test]
@@ -284,7 +329,10 @@ fn a_flipped_bit_fails_the_checksum() {
     decoder.decode(events[0]).unwrap();
     let mut broken = events[1].to_vec();
     *broken.last_mut().unwrap() ^= 1;
-    assert_eq!(decoder.decode(&broken).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(
+        decoder.decode(&broken).unwrap_err().kind(),
+        ErrorKind::Corrupt
+    );
     assert!(decoder.decode(events[1]).is_ok());
 }
 
@@ -315,7 +363,9 @@ fn events_that_cannot_be_followed_stop_the_reader(
 ) {
     let raw = event(event_type, flags, &[0; 16]);
     let mut decoder = BinlogDecoder::default();
-    let decoded = decoder.decode_inner(&raw).map(|(_, event)| matches!(event, BinlogEvent::Ignored));
+    let decoded = decoder
+        .decode_inner(&raw)
+        .map(|(_, event)| matches!(event, BinlogEvent::Ignored));
     match error {
         Some(kind) => assert_eq!(decoded.unwrap_err().kind(), kind),
         None => assert!(decoded.unwrap()),
@@ -358,7 +408,9 @@ fn a_compressed_transaction_is_read_event_by_event() {
     let raw = event(40, 0, &body[..body.len() - 9]);
     let mut decoder = BinlogDecoder::default();
     let broken = decoder.decode_inner(&raw).and_then(|(_, event)| {
-        let BinlogEvent::TransactionPayload(payload) = event else { panic!("not a payload") };
+        let BinlogEvent::TransactionPayload(payload) = event else {
+            panic!("not a payload")
+        };
         let mut events = payload.events()?;
         while events.next_event()?.is_some() {}
         Ok(())
@@ -374,7 +426,12 @@ fn batches_of_both_servers_have_the_rows_once() {
     assert_eq!(plain.records, compressed.records);
     assert_eq!(plain.kinds, compressed.kinds);
     let both = [&plain.records, &compressed.records];
-    assert!(concat_batches(plain.records.schema_ref(), both).unwrap().num_rows() > 20);
+    assert!(
+        concat_batches(plain.records.schema_ref(), both)
+            .unwrap()
+            .num_rows()
+            > 20
+    );
 }
 
 /// Decodes everything that decodes, rows of `types` into a batch.
@@ -388,7 +445,10 @@ fn decode_leniently(raws: &[Vec<u8>], table: &Arc<SourceTable>) {
             }
             Ok((_, BinlogEvent::Rows(event))) => {
                 let mut batch = BatchBuilder::new(Arc::clone(table)).unwrap();
-                if rows.as_ref().is_some_and(|rows| rows.append(&event, &mut batch).is_ok()) {
+                if rows
+                    .as_ref()
+                    .is_some_and(|rows| rows.append(&event, &mut batch).is_ok())
+                {
                     let _ = batch.finish();
                 }
             }

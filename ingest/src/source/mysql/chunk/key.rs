@@ -85,8 +85,9 @@ impl KeyColumn {
 
     /// The literal of a value that [`Self::selected`] gave.
     pub(super) fn literal(&self, value: &str) -> Result<String> {
-        let hex =
-            |value: &str| value.len().is_multiple_of(2) && value.bytes().all(|b| b.is_ascii_hexdigit());
+        let hex = |value: &str| {
+            value.len().is_multiple_of(2) && value.bytes().all(|b| b.is_ascii_hexdigit())
+        };
         match &self.kind {
             KeyKind::Integer | KeyKind::Decimal | KeyKind::Numbered if is_number(value) => {
                 Ok(value.to_owned())
