@@ -17,5 +17,6 @@ mod hudi_compat;
 mod incremental;
 mod memory;
 mod round_trip;
+mod schema_evolution;
 mod support;
 mod types;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use table_format::config::TableType;
 use table_format::env::Env;
 use table_format::record::WriteBatch;
@@ -54,10 +54,17 @@ impl LakeTable {
         };
         let options = WriterOptions::from_properties(&config.sink.hoodie)?
             .with_row_group_bytes(row_group_bytes);
-        let writer = table
+        let mut writer = table
             .writer(env.clone(), options)
             .await
             .map_err(|error| error.context(name.clone()))?;
+        let schema = writer.schema().await;
+        let evolved = evolved_schema(&schema, &source.arrow_schema()?);
+        if evolved.fields() != schema.fields() {
+            let changed = writer.set_schema(evolved).await;
+            changed.map_err(|error| error.context(name.clone()))?;
+            tracing::info!(table = name, "columns follow the source from the next commit on");
+        }
         Ok(Self {
             name,
             table,
@@ -143,6 +150,19 @@ impl LakeTable {
     }
 }
 
+/// The lake table's columns after a change at the source: types follow the source, new columns come last and are nullable,
+/// columns that the source no longer has stay, because older rows hold values in them.
+fn evolved_schema(lake: &SchemaRef, source: &SchemaRef) -> SchemaRef {
+    let followed = lake.fields().iter().map(|field| match source.field_with_name(field.name()) {
+        Ok(now) => field.as_ref().clone().with_data_type(now.data_type().clone()),
+        Err(_) => field.as_ref().clone(),
+    });
+    let is_new = |field: &&FieldRef| lake.field_with_name(field.name()).is_err();
+    let added = source.fields().iter().filter(is_new);
+    let added = added.map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(followed.chain(added).collect::<Vec<_>>()))
+}
+
 fn no_instant(table: &str) -> Error {
     Error::internal(format!("{table}: no instant is open"))
 }
@@ -189,4 +209,31 @@ fn require_column(source: &SourceTable, schema: &SchemaRef, column: &str) -> Res
     let message =
         format!("{source} has no column `{column}`; correct `transform` in the pipeline file");
     Err(Error::new(ErrorKind::Invalid, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field};
+
+    use super::*;
+
+    #[test]
+    fn columns_are_widened_added_and_kept() {
+        let field = |name: &str, data_type, nullable| Field::new(name, data_type, nullable);
+        let lake = Arc::new(Schema::new(vec![
+            field("id", DataType::Int32, false),
+            field("dropped", DataType::Utf8, true),
+        ]));
+        let source = Arc::new(Schema::new(vec![
+            field("new", DataType::Float64, false),
+            field("id", DataType::Int64, false),
+        ]));
+        let expected = Schema::new(vec![
+            field("id", DataType::Int64, false),
+            field("dropped", DataType::Utf8, true),
+            field("new", DataType::Float64, true),
+        ]);
+        assert_eq!(*evolved_schema(&lake, &source), expected);
+        assert_eq!(evolved_schema(&lake, &lake), lake);
+    }
 }

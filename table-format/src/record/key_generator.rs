@@ -7,7 +7,7 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
 use crate::error::{Error, Result};
 use crate::record::text::CellText;
-pub(crate) use crate::record::text::push_u64;
+pub(crate) use crate::record::text::push_padded;
 
 const NULL_PART: &str = "__null__";
 const EMPTY_PART: &str = "__empty__";
