@@ -1,8 +1,8 @@
 //! Columns that change at the source while the daemon runs, and statements that no row event tells of.
 
 use crate::support::{
-    Daemon, Database, Pipeline, assert_same_rows, lake_rows, lakebed, query_rows, run_until_current,
-    source_rows,
+    Daemon, Database, Pipeline, assert_same_rows, lake_rows, lakebed, query_rows,
+    run_until_current, source_rows,
 };
 
 const TABLE: &str = "shop.t";
@@ -65,6 +65,10 @@ fn rows_that_go_without_row_events_stop_the_pipeline() {
     let file = pipeline.file();
     let outcome = lakebed(&["run", file.to_str().unwrap(), "--until-current"]).expect_code(78);
     for part in ["shop.t", "TRUNCATE TABLE", "remove the lake table"] {
-        assert!(outcome.stderr.contains(part), "`{part}` in {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(part),
+            "`{part}` in {}",
+            outcome.stderr
+        );
     }
 }

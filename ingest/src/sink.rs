@@ -63,7 +63,10 @@ impl LakeTable {
         if evolved.fields() != schema.fields() {
             let changed = writer.set_schema(evolved).await;
             changed.map_err(|error| error.context(name.clone()))?;
-            tracing::info!(table = name, "columns follow the source from the next commit on");
+            tracing::info!(
+                table = name,
+                "columns follow the source from the next commit on"
+            );
         }
         Ok(Self {
             name,
@@ -153,10 +156,16 @@ impl LakeTable {
 /// The lake table's columns after a change at the source: types follow the source, new columns come last and are nullable,
 /// columns that the source no longer has stay, because older rows hold values in them.
 fn evolved_schema(lake: &SchemaRef, source: &SchemaRef) -> SchemaRef {
-    let followed = lake.fields().iter().map(|field| match source.field_with_name(field.name()) {
-        Ok(now) => field.as_ref().clone().with_data_type(now.data_type().clone()),
-        Err(_) => field.as_ref().clone(),
-    });
+    let followed = lake
+        .fields()
+        .iter()
+        .map(|field| match source.field_with_name(field.name()) {
+            Ok(now) => field
+                .as_ref()
+                .clone()
+                .with_data_type(now.data_type().clone()),
+            Err(_) => field.as_ref().clone(),
+        });
     let is_new = |field: &&FieldRef| lake.field_with_name(field.name()).is_err();
     let added = source.fields().iter().filter(is_new);
     let added = added.map(|field| field.as_ref().clone().with_nullable(true));

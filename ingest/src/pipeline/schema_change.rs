@@ -16,11 +16,13 @@ pub(super) enum SchemaChange {
     Tables(Vec<(String, String)>),
 }
 
-/// Decides about one statement.
+/// Decides about one statement. `is_held` says of a captured table (by its place) whether it holds everything up to behind
+/// the statement already: a replayed statement concerns it no more.
 pub(super) fn of_statement(
     query: &QueryEvent<'_>,
     config: &PipelineConfig,
     captured: &HashMap<(String, String), usize>,
+    is_held: impl Fn(usize) -> bool,
 ) -> Result<SchemaChange> {
     let quoting = Quoting {
         ansi_quotes: query.has_ansi_quotes(),
@@ -47,11 +49,13 @@ pub(super) fn of_statement(
     let mut looks_again = false;
     for (table, effect) in effects {
         let key = (table.database.clone(), table.name.clone());
-        if captured.contains_key(&key) {
-            require_followable(&table, &effect, config, &query.sql)?;
-            touched.push(key);
-        } else {
-            looks_again |= brings_table(&table, &effect, config);
+        match captured.get(&key) {
+            Some(&index) if is_held(index) => {}
+            Some(_) => {
+                require_followable(&table, &effect, config, &query.sql)?;
+                touched.push(key);
+            }
+            None => looks_again |= brings_table(&table, &effect, config),
         }
     }
     looks_again |= !touched.is_empty();

@@ -59,6 +59,12 @@ impl StreamTable {
         })
     }
 
+    /// Whether the table holds everything up to offset `read_to` of the file of `position`.
+    fn holds(&self, position: &BinlogPosition, read_to: u64) -> bool {
+        self.held.is_in_later_file_than(position)
+            || (self.held.file == position.file && self.held.pos >= read_to)
+    }
+
     fn is_dirty(&self) -> bool {
         self.touched || self.builder.rows() > 0 || self.lake.is_open()
     }
@@ -340,9 +346,7 @@ impl<'a> Streamer<'a> {
             return Ok(());
         };
         let table = &mut self.tables[index];
-        if table.held.file == self.position.file && table.held.pos >= self.read_to
-            || table.held.is_in_later_file_than(&self.position)
-        {
+        if table.holds(&self.position, self.read_to) {
             return Ok(());
         }
         let before = table.builder.bytes();
@@ -374,8 +378,12 @@ impl<'a> Streamer<'a> {
             // A rolled back transaction is only logged when it changed tables without transactions: those rows stand.
             "COMMIT" | "ROLLBACK" => self.end_transaction()?,
             _ => {
-                let change =
-                    schema_change::of_statement(query, &self.pipeline.config, &self.by_name)?;
+                let change = schema_change::of_statement(
+                    query,
+                    &self.pipeline.config,
+                    &self.by_name,
+                    |index| self.tables[index].holds(&self.position, self.read_to),
+                )?;
                 // Every statement but a savepoint inside a transaction commits on its own.
                 if !self.in_transaction || change != SchemaChange::None {
                     self.end_transaction()?;
