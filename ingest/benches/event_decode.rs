@@ -1,5 +1,12 @@
-//! How fast row images become Arrow columns: one thread, twelve narrow columns, the events of a bulk insert and of
-//! single-row updates.
+//! How fast rows become Arrow columns: one thread, twelve narrow columns; result rows of a snapshot, and the row images of
+//! a bulk insert and of single-row updates.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -8,6 +15,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ingest::batch::BatchBuilder;
 use ingest::schema::{SourceColumn, SourceTable};
 use ingest::source::mysql::binlog::{BinlogDecoder, BinlogEvent, RowDecoder};
+use table_format::record::RowKind;
 
 const ROWS_PER_EVENT: u64 = 100;
 const EVENTS: u64 = 100;
@@ -74,7 +82,7 @@ fn table_map() -> Vec<u8> {
 
 fn image(id: u64, out: &mut Vec<u8>) {
     // One null in ten in the last column.
-    let null = id % 10 == 0;
+    let null = id.is_multiple_of(10);
     out.extend_from_slice(&[0, if null { 8 } else { 0 }]);
     out.extend_from_slice(&id.to_le_bytes());
     out.extend_from_slice(&((id % 5000) as u32).to_le_bytes());
@@ -148,5 +156,46 @@ fn decode_rows(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decode_rows);
+/// A row of a result set in the binary protocol, with the values of [`image`].
+fn result_row(id: u64) -> Vec<u8> {
+    let null = id.is_multiple_of(10);
+    // The bitmap begins two bits in: the last column is bit 13.
+    let mut row = vec![0, 0, if null { 0x20 } else { 0 }];
+    row.extend_from_slice(&id.to_le_bytes());
+    row.extend_from_slice(&((id % 5000) as u32).to_le_bytes());
+    row.extend_from_slice(&((id % 30) as u32).to_le_bytes());
+    row.extend_from_slice(&3_u16.to_le_bytes());
+    row.push(1);
+    row.extend_from_slice(b"\x071234.56");
+    row.extend_from_slice(&1.25_f64.to_le_bytes());
+    row.extend_from_slice(&[4, 0xea, 7, 11, 23]);
+    row.extend_from_slice(&[7, 0xea, 7, 11, 23, 9, 30, 15]);
+    row.extend_from_slice(&[11, 0xea, 7, 11, 23, 9, 30, 15, 0x40, 0xe2, 1, 0]);
+    row.extend_from_slice(b"\x09SKU-12345");
+    if !null {
+        row.extend_from_slice(b"\x10leave at the doo");
+    }
+    row
+}
+
+fn decode_result_rows(criterion: &mut Criterion) {
+    let rows: Vec<_> = (0..EVENTS * ROWS_PER_EVENT).map(result_row).collect();
+    let bytes = rows.iter().map(|row| row.len() as u64).sum();
+    let mut batch = BatchBuilder::new(table()).expect("known types");
+    let mut run = || {
+        for row in &rows {
+            let appended = batch.append_binary_row(row, RowKind::Insert);
+            appended.expect("a row of the table");
+        }
+        batch.finish().expect("whole rows")
+    };
+    let mut group = criterion.benchmark_group("snapshot_decode");
+    group.throughput(Throughput::Elements(EVENTS * ROWS_PER_EVENT));
+    group.bench_function("rows", |bench| bench.iter(|| black_box(run())));
+    group.throughput(Throughput::Bytes(bytes));
+    group.bench_function("bytes", |bench| bench.iter(|| black_box(run())));
+    group.finish();
+}
+
+criterion_group!(benches, decode_rows, decode_result_rows);
 criterion_main!(benches);

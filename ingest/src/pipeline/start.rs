@@ -128,6 +128,7 @@ impl Start {
                 checkpoint.position = noted.position.clone();
             }
         }
+        self.require_same_server().await?;
         let positions = self
             .tables
             .iter()
@@ -136,6 +137,28 @@ impl Start {
             .map(|checkpoint| checkpoint.position.clone())
             .min()
             .ok_or_else(|| Error::internal("a pipeline without tables has no position"))
+    }
+
+    /// File and offset mean nothing on another server: skipping by them would lose rows without a word.
+    async fn require_same_server(&mut self) -> Result<()> {
+        let here = current_position(&mut self.control).await?;
+        for table in &self.tables {
+            let Some(checkpoint) = &table.checkpoint else {
+                continue;
+            };
+            if !checkpoint.position.is_same_server(&here) {
+                return Err(Error::invalid(format!(
+                    "{} was read up to {} of server {}, but {} is server {}; point source.hostname at that server, or remove the \
+                     lake table to load it anew",
+                    table.lake.name(),
+                    checkpoint.position,
+                    checkpoint.position.server,
+                    self.options.endpoint(),
+                    here.server
+                )));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn into_stream_tables(self) -> Result<Vec<StreamTable>> {

@@ -42,6 +42,8 @@ impl PrivateServer {
             ])
             .arg(format!("--datadir={}", data.display()))
             .args(user)
+            // A starting server deletes temporary tables of others in a shared directory.
+            .env("TMPDIR", dir)
             .stdout(fs::File::create(&log)?)
             .stderr(Stdio::null())
             .status()
@@ -71,6 +73,7 @@ impl PrivateServer {
             .arg(format!("--socket={}", socket.display()))
             .arg(format!("--log-bin={}", data.join("mariadb-bin").display()))
             .arg(format!("--port={port}"))
+            .arg(format!("--tmpdir={}", dir.display()))
             .args(user)
             .stdout(Stdio::null())
             .stderr(fs::File::options().append(true).open(&log)?)
