@@ -262,3 +262,23 @@ fn every_command_has_help_with_an_example(#[case] command: &str) {
     let help = lakebed(&[command, "--help"]).success();
     assert!(help.contains(&format!("lakebed {command}")), "{help}");
 }
+
+#[test]
+fn a_lake_that_was_filled_from_another_server_is_not_continued() {
+    let first = Database::mariadb();
+    let second = Database::start(Flavour::MariaDb, &["--server-id=77"]);
+    for database in [&first, &second] {
+        Shop::open(database, 10);
+    }
+    let pipeline = Pipeline::new(&first, "mor", r"shop\.orders");
+    run_until_current(&pipeline);
+    let pipeline = pipeline.with("source", "port", &second.port.to_string());
+    let finished = run(&pipeline).expect_code(REFUSED);
+    for word in ["shop.orders", "server 77", "load it anew"] {
+        assert!(
+            finished.stderr.contains(word),
+            "no `{word}` in: {}",
+            finished.stderr
+        );
+    }
+}
