@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Map, Value, json};
 use table_format::Result;
+use table_format::config::TableConfig;
 use table_format::table::Table;
 use table_format::timeline::metadata::CommitMetadata;
 use table_format::timeline::{Instant, State};
@@ -95,8 +96,13 @@ async fn show(args: &TableArgs) -> Result<Vec<String>> {
             json!({"table": facts, "columns": columns, "properties": properties}).to_string(),
         ]);
     }
+    Ok(shown(&facts, &columns, config))
+}
+
+/// What `show` prints for people.
+fn shown(facts: &Value, columns: &[Value], config: &TableConfig) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Value::Object(facts) = &facts {
+    if let Value::Object(facts) = facts {
         lines.extend(
             facts
                 .iter()
@@ -123,7 +129,7 @@ async fn show(args: &TableArgs) -> Result<Vec<String>> {
             .iter()
             .map(|(key, value)| format!("  {key}={value}")),
     );
-    Ok(lines)
+    lines
 }
 
 async fn timeline(args: &TableArgs) -> Result<Vec<String>> {

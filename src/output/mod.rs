@@ -109,7 +109,7 @@ fn ignore_closed_pipe(error: anyhow::Error) -> Result<()> {
     if is_closed {
         Ok(())
     } else {
-        Err(anyhow::anyhow!("cannot write the result: {error}"))
+        Err(error.context("cannot write the result"))
     }
 }
 

@@ -73,16 +73,19 @@ async fn tell(args: DemoArgs, area: &MultiProgress) -> Result<()> {
         |_| false,
     )
     .await?;
-    println!(
+    story::say(format_args!(
         "about {} rows changed meanwhile; everything is committed",
         crate::display::grouped(changed)
-    );
+    ));
 
     let lake = dir.path.join("lake");
     story::show(&lake).await?;
     let equal = story::compare(&lake, &config, &options).await?;
     drop(server);
-    println!("\nThe whole story took {} s.", began.elapsed().as_secs());
+    story::say(format_args!(
+        "\nThe whole story took {} s.",
+        began.elapsed().as_secs()
+    ));
     if args.keep {
         story::look_around(&lake);
     }

@@ -16,6 +16,12 @@ use crate::cli::Cli;
 use crate::compare::{lake_digest, source_digest};
 use crate::display::grouped;
 
+/// Prints a result.
+#[expect(clippy::print_stdout, reason = "what the demo finds out is its output")]
+pub(super) fn say(result: impl std::fmt::Display) {
+    println!("{result}");
+}
+
 /// Prints the title of a chapter.
 pub(super) fn heading(text: &str) {
     eprintln!();
@@ -98,7 +104,7 @@ async fn duckdb(path: &str) -> Result<()> {
         "{} Parquet files; rows in log files come in with the next compaction",
         files.len()
     );
-    print!("{}", String::from_utf8_lossy(&counted.stdout));
+    say(String::from_utf8_lossy(&counted.stdout).trim_end());
     Ok(())
 }
 
@@ -119,10 +125,10 @@ pub(super) async fn compare(
     let mut connection = Connection::connect(options).await?;
     let discovered = discover(&mut connection, config.source.tables.regex()).await?;
     let mut all_equal = true;
-    println!(
+    say(format_args!(
         "{:<12} {:>12} {:>12}  verdict",
         "table", "source rows", "lake rows"
-    );
+    ));
     for name in TABLES {
         let source = discovered.iter().find(|found| found.table.name == name);
         let source = Arc::new(
@@ -136,11 +142,11 @@ pub(super) async fn compare(
             lake_digest(&lake.join("shop").join(name).display().to_string(), &source).await?;
         let verdict = if there == here { "equal" } else { "DIFFERENT" };
         all_equal &= there == here;
-        println!(
+        say(format_args!(
             "{name:<12} {:>12} {:>12}  {verdict}",
             grouped(there.rows),
             grouped(here.rows)
-        );
+        ));
     }
     Ok(all_equal)
 }
@@ -148,11 +154,11 @@ pub(super) async fn compare(
 /// Commands for those who keep the lake.
 pub(super) fn look_around(lake: &Path) {
     let lake = lake.display();
-    println!(
+    say(format_args!(
         "\nThe lake stays in {lake}. Look around:\n  \
          lakebed table show {lake}/shop/orders\n  \
          lakebed table timeline {lake}/shop/orders\n  \
          lakebed query \"SELECT count(*) FROM orders\" -t orders={lake}/shop/orders\n  \
          lakebed query -t {lake}/shop/every_type --format json"
-    );
+    ));
 }
