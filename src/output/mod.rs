@@ -109,7 +109,8 @@ fn ignore_closed_pipe(error: anyhow::Error) -> Result<()> {
     if is_closed {
         Ok(())
     } else {
-        Err(error.context("cannot write the result"))
+        let message = format!("cannot write the result: {error}");
+        Err(error.context(message))
     }
 }
 
