@@ -70,6 +70,8 @@ impl MariaDb {
             ])
             .arg(format!("--datadir={}", data.display()))
             .arg("--user=root")
+            // As for the server below: one that bootstraps clears the temporary tables of all others.
+            .env("TMPDIR", directory.path())
             .output()
             .unwrap_or_else(|error| panic!("mariadb-install-db: {error}; {INSTALL}"));
         assert!(
