@@ -71,8 +71,11 @@ pub(super) fn substitute(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// The known key that differs least from `key`, if it is near enough to be meant.
+/// The known key that `key` begins, or that differs least from it, if it is near enough to be meant.
 pub(super) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    if let Some(longer) = known.iter().find(|candidate| candidate.starts_with(key)) {
+        return Some(longer);
+    }
     let distance = |candidate: &str| edit_distance(key, candidate);
     let best = known.iter().min_by_key(|candidate| distance(candidate))?;
     (distance(best) <= 2 + key.len() / 4).then_some(best)
@@ -109,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_proposed() {
-        assert_eq!(nearest("host", &["hostname", "port"]), None);
+        assert_eq!(nearest("host", &["hostname", "port"]), Some("hostname"));
         assert_eq!(nearest("hostnme", &["hostname", "port"]), Some("hostname"));
         assert_eq!(nearest("zzz", &["hostname", "port"]), None);
     }
