@@ -274,7 +274,7 @@ fn a_lake_that_was_filled_from_another_server_is_not_continued() {
     run_until_current(&pipeline);
     let pipeline = pipeline.with("source", "port", &second.port.to_string());
     let finished = run(&pipeline).expect_code(REFUSED);
-    for word in ["shop.orders", "server 77", "load it anew"] {
+    for word in ["shop.orders", "server-id-77", "load it anew"] {
         assert!(
             finished.stderr.contains(word),
             "no `{word}` in: {}",

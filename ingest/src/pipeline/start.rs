@@ -148,7 +148,7 @@ impl Start {
             };
             if !checkpoint.position.is_same_server(&here) {
                 return Err(Error::invalid(format!(
-                    "{} was read up to {} of server {}, but {} is server {}; point source.hostname at that server, or remove the \
+                    "{} was read up to {} of {}, but {} is {}; point source.hostname at that server, or remove the \
                      lake table to load it anew",
                     table.lake.name(),
                     checkpoint.position,
