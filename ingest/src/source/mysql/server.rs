@@ -105,15 +105,6 @@ impl ServerInfo {
         }
     }
 
-    /// The statement that lists the servers that read the binary log.
-    pub fn replicas_statement(&self) -> &'static str {
-        if !self.is_mariadb() && self.version >= (8, 0, 22) {
-            "SHOW REPLICAS"
-        } else {
-            "SHOW SLAVE HOSTS"
-        }
-    }
-
     /// The statement that shows what this server itself replicates.
     pub fn replication_statement(&self) -> &'static str {
         if self.is_mariadb() {
