@@ -21,6 +21,8 @@ pub mod table;
 mod transaction;
 pub mod writer;
 
+pub mod service;
+
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 

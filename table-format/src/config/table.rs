@@ -172,6 +172,11 @@ impl TableConfig {
             .map_or(Ok(TimelineZone::Local), str::parse)
     }
 
+    /// Whether completed instants bear their completion time: since layout 2.
+    pub fn keeps_completion_times(&self) -> bool {
+        self.version >= TableVersion::Eight
+    }
+
     /// Table-relative directory of the active timeline.
     pub fn timeline_dir(&self) -> String {
         match self.version {

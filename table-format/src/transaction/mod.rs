@@ -4,11 +4,13 @@
 //! the commit point: before it nothing is visible, after it everything is. A writer that dies leaves a pending instant,
 //! which the next one rolls back before it writes.
 
+mod action;
 mod commit;
 mod instant_clock;
 mod rollback;
 mod state;
 mod table_writer;
 
+pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
 pub use table_writer::TableWriter;

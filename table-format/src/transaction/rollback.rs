@@ -18,7 +18,7 @@ use crate::timeline::metadata::{
     RollbackRequest,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
-use crate::transaction::state::next_time;
+use crate::transaction::action::ServiceAction;
 use crate::writer::MARKER_ROOT;
 
 /// Rolls back every pending write of the table, and finishes rollbacks that were begun. Compactions, clusterings and the
@@ -37,7 +37,8 @@ pub(crate) async fn roll_back_pending(
         .pending()
         .filter(|instant| instant.action == Action::Rollback)
     {
-        let target = finish_rollback(storage, env, config, rollback).await?;
+        let action = ServiceAction::resume(storage, env, config, rollback);
+        let target = finish_rollback(storage, config, action).await?;
         planned.insert(target);
         is_changed = true;
     }
@@ -61,8 +62,6 @@ pub(crate) async fn roll_back(
     config: &TableConfig,
     failed: &Instant,
 ) -> Result<()> {
-    let timeline = ActiveTimeline::load(storage, config).await?;
-    let time = next_time(config, env, &timeline, None).await?;
     let files = files_of(storage, &failed.time).await?;
     let plan = RollbackPlan {
         instant_to_rollback: Some(InstantInfo {
@@ -75,16 +74,15 @@ pub(crate) async fn roll_back(
             .collect(),
         ..RollbackPlan::default()
     };
-    let requested = Instant {
-        time,
-        action: Action::Rollback,
-        state: State::Requested,
-        completion: None,
-    };
-    storage
-        .create(&timeline.path_of(&requested), plan.encode_avro()?.into())
-        .await?;
-    finish_rollback(storage, env, config, &requested).await?;
+    let rollback = ServiceAction::request(
+        storage,
+        env,
+        config,
+        Action::Rollback,
+        plan.encode_avro()?,
+    )
+    .await?;
+    finish_rollback(storage, config, rollback).await?;
     tracing::info!(table = config.name(), instant = %failed.time, files = files.len(), "rolled back");
     Ok(())
 }
@@ -92,18 +90,15 @@ pub(crate) async fn roll_back(
 /// Executes the plan of a pending rollback; returns the instant that it undoes.
 async fn finish_rollback(
     storage: &Storage,
-    env: &Env,
     config: &TableConfig,
-    rollback: &Instant,
+    mut rollback: ServiceAction,
 ) -> Result<InstantTime> {
     let timeline = ActiveTimeline::load(storage, config).await?;
-    let in_state = |state| Instant {
-        state,
-        ..rollback.clone()
-    };
-    let plan_path = timeline.path_of(&in_state(State::Requested));
-    let plan = RollbackPlan::decode(&storage.read(&plan_path).await?)
-        .map_err(|error| error.context(plan_path.clone()))?;
+    let plan: RollbackPlan = timeline.read_plan(rollback.instant()).await?;
+    let plan_path = timeline.path_of(&Instant {
+        state: State::Requested,
+        ..rollback.instant().clone()
+    });
     let undone = plan
         .instant_to_rollback
         .ok_or_else(|| Error::corrupt(&plan_path, "the rollback plan names no instant"))?;
@@ -120,7 +115,7 @@ async fn finish_rollback(
             ),
         ));
     }
-    create_if_absent(storage, &timeline.path_of(&in_state(State::Inflight))).await?;
+    rollback.start(Bytes::new()).await?;
     let files = files_of(storage, &target).await?;
     for file in &files {
         storage.delete(&file.path).await?;
@@ -136,24 +131,14 @@ async fn finish_rollback(
         storage.delete(&timeline.path_of(&instant)).await?;
     }
     let metadata = RollbackMetadata {
-        start_rollback_time: rollback.time.to_string(),
+        start_rollback_time: rollback.instant().time.to_string(),
         total_files_deleted: i32::try_from(files.len()).unwrap_or(i32::MAX),
         commits_rollback: vec![target.to_string()],
         partition_metadata: partition_metadata(&files),
         instants_rollback: vec![undone],
         ..RollbackMetadata::default()
     };
-    let completion = next_time(config, env, &timeline, Some(&rollback.time)).await?;
-    let completed = Instant {
-        completion: Some(completion),
-        ..in_state(State::Completed)
-    };
-    storage
-        .create(
-            &timeline.path_of(&completed),
-            metadata.encode_avro()?.into(),
-        )
-        .await?;
+    rollback.complete(metadata.encode_avro()?).await?;
     delete_markers(storage, &target).await?;
     Ok(target)
 }
@@ -165,13 +150,6 @@ pub(crate) async fn delete_markers(storage: &Storage, instant: &InstantTime) -> 
         storage.delete(&path).await?;
     }
     Ok(())
-}
-
-async fn create_if_absent(storage: &Storage, path: &str) -> Result<()> {
-    match storage.create(path, Bytes::new()).await {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// A data file that is to go.

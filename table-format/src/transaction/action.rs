@@ -1,0 +1,100 @@
+//! `ServiceAction`: an instant of a table service on its way from plan to completion.
+//!
+//! Writers go through [`Transaction`](super::Transaction). Clean, compaction, clustering, rollback, restore and their like
+//! share this: a requested file with the plan, which any engine may take up after a crash, an inflight file, and the
+//! completed file, which alone makes what was done count. Java: HoodieActiveTimeline#transition….
+
+use bytes::Bytes;
+
+use crate::config::TableConfig;
+use crate::env::Env;
+use crate::error::{ErrorKind, Result};
+use crate::storage::Storage;
+use crate::timeline::{Action, ActiveTimeline, Instant, State};
+use crate::transaction::state::next_time;
+
+/// A service's instant under way.
+#[derive(Debug)]
+pub(crate) struct ServiceAction {
+    storage: Storage,
+    env: Env,
+    config: TableConfig,
+    instant: Instant,
+}
+
+impl ServiceAction {
+    /// Puts a plan on the timeline, under a time later than everything there.
+    ///
+    /// # Errors
+    /// `Conflict` when the timeline is ahead of the clock; `AlreadyExists` when another writer took the same time.
+    pub(crate) async fn request(
+        storage: &Storage,
+        env: &Env,
+        config: &TableConfig,
+        action: Action,
+        plan: Vec<u8>,
+    ) -> Result<Self> {
+        let timeline = ActiveTimeline::load(storage, config).await?;
+        let instant = Instant {
+            time: next_time(config, env, &timeline, None).await?,
+            action,
+            state: State::Requested,
+            completion: None,
+        };
+        storage
+            .create(&timeline.path_of(&instant), plan.into())
+            .await?;
+        Ok(Self::resume(storage, env, config, &instant))
+    }
+
+    /// Takes up an instant that is on the timeline, in whatever state it is pending.
+    pub(crate) fn resume(
+        storage: &Storage,
+        env: &Env,
+        config: &TableConfig,
+        pending: &Instant,
+    ) -> Self {
+        Self {
+            storage: storage.clone(),
+            env: env.clone(),
+            config: config.clone(),
+            instant: pending.clone(),
+        }
+    }
+
+    /// The instant as it stands.
+    pub(crate) fn instant(&self) -> &Instant {
+        &self.instant
+    }
+
+    /// Announces that the plan is being executed; `content` is mostly empty. Fine when it was announced already.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn start(&mut self, content: Bytes) -> Result<()> {
+        self.instant.state = State::Inflight;
+        let path = self.path();
+        match self.storage.create(&path, content).await {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Completes the instant: the commit point.
+    ///
+    /// # Errors
+    /// `Conflict` when the timeline is ahead of the clock; what the store says, after which the instant is still pending.
+    pub(crate) async fn complete(mut self, payload: Vec<u8>) -> Result<Instant> {
+        let timeline = ActiveTimeline::load(&self.storage, &self.config).await?;
+        let begun = Some(&self.instant.time);
+        let completion = next_time(&self.config, &self.env, &timeline, begun).await?;
+        self.instant.state = State::Completed;
+        self.instant.completion = self.config.keeps_completion_times().then_some(completion);
+        self.storage.create(&self.path(), payload.into()).await?;
+        Ok(self.instant)
+    }
+
+    fn path(&self) -> String {
+        crate::file_group::join_path(&self.config.timeline_dir(), &self.instant.file_name())
+    }
+}
