@@ -24,7 +24,7 @@ test: setup ## every test that needs no JVM; TEST=name runs a choice
 
 test-interop: ## the tests that need Apache Hudi on Spark, MySQL 8.0 and 5.7, or much time
 	scripts/setup interop
-	$(CARGO) test $(CARGO_FLAGS) --test main -- --ignored $(TEST)
+	$(CARGO) test $(CARGO_FLAGS) --workspace --tests -- --ignored $(TEST)
 
 fmt: ## formats the code
 	$(CARGO) fmt --all

@@ -1,9 +1,7 @@
-//! The same against MySQL itself, which no package of ours starts: `LAKEBED_TEST_MYSQL=PORT` names a server on the loopback
-//! with an all-powerful `root` without password and the account `lake` / `lakepw`; run with `--ignored`.
+//! The same against MySQL itself, 8.0 and 5.7, each test on a server of its own.
 
 use std::sync::Arc;
 
-use ingest::config::Secret;
 use ingest::position::{BinlogPosition, GtidSet};
 use ingest::source::mysql::chunk::{ChunkSplitter, initial_range, read_chunk};
 use ingest::source::mysql::connection::{Connection, MySqlOptions, SslMode};
@@ -13,27 +11,20 @@ use ingest::source::mysql::preflight::{Level, PreflightRequest, preflight};
 use ingest::source::mysql::safe_position::{current_position, safe_position};
 use ingest::source::mysql::server::ServerInfo;
 use regex::Regex;
+use rstest::rstest;
 
-fn options(user: &str, password: &str) -> MySqlOptions {
-    let port = std::env::var("LAKEBED_TEST_MYSQL").expect("LAKEBED_TEST_MYSQL=PORT");
-    let options = MySqlOptions::new("127.0.0.1", user, Secret::new(password));
-    MySqlOptions {
-        port: port.parse().unwrap(),
-        ..options
-    }
-}
+use crate::support::MySql;
 
-async fn run(statements: &[&str]) {
-    let mut root = Connection::connect(&options("root", "")).await.unwrap();
-    for statement in statements {
-        root.execute(statement).await.unwrap();
-    }
-}
-
+#[rstest]
+#[case::mysql_8_0("8.0")]
+#[case::mysql_5_7("5.7")]
 #[tokio::test]
-#[ignore = "needs a MySQL server"]
-async fn logs_in_by_every_plugin_in_clear_and_under_tls() {
-    let mut root = Connection::connect(&options("root", "")).await.unwrap();
+#[ignore = "needs MySQL 8.0 and 5.7: make test-interop"]
+async fn logs_in_by_every_plugin_in_clear_and_under_tls(#[case] version: &str) {
+    let server = MySql::start(version).await;
+    let mut root = Connection::connect(&server.options("root", ""))
+        .await
+        .unwrap();
     let rows = root.query(
         "SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_TYPE = 'AUTHENTICATION'",
     );
@@ -77,11 +68,12 @@ async fn logs_in_by_every_plugin_in_clear_and_under_tls() {
         ] {
             for mode in modes {
                 let user = format!("u_{plugin}").replace("_password", "");
-                run(&[
-                    &format!("DROP USER IF EXISTS {user}@'%'"),
-                    &format!("CREATE USER {user}@'%' IDENTIFIED WITH {plugin} BY '{password}'"),
-                ])
-                .await;
+                server
+                    .run(&[
+                        &format!("DROP USER IF EXISTS {user}@'%'"),
+                        &format!("CREATE USER {user}@'%' IDENTIFIED WITH {plugin} BY '{password}'"),
+                    ])
+                    .await;
                 // The second login takes the short way of a cached password.
                 for _ in 0..2 {
                     let options = MySqlOptions {
@@ -94,7 +86,7 @@ async fn logs_in_by_every_plugin_in_clear_and_under_tls() {
                     assert!(!connection.is_encrypted() || mode != SslMode::Disabled);
                     tried += 1;
                 }
-                let wrong = Connection::connect(&options(&user, "wrong")).await;
+                let wrong = Connection::connect(&server.options(&user, "wrong")).await;
                 assert!(wrong.is_err(), "{plugin} lets everybody in");
             }
         }
@@ -102,20 +94,26 @@ async fn logs_in_by_every_plugin_in_clear_and_under_tls() {
     assert!(tried >= 12, "tried {tried} logins; TLS: {tls}");
 }
 
+#[rstest]
+#[case::mysql_8_0("8.0")]
+#[case::mysql_5_7("5.7")]
 #[tokio::test]
-#[ignore = "needs a MySQL server"]
-async fn snapshot_and_log_meet_without_a_gap() {
-    run(&[
-        "DROP DATABASE IF EXISTS meet",
-        "CREATE DATABASE meet",
-        "CREATE TABLE meet.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT)",
-        "FLUSH BINARY LOGS",
-    ])
-    .await;
+#[ignore = "needs MySQL 8.0 and 5.7: make test-interop"]
+async fn snapshot_and_log_meet_without_a_gap(#[case] version: &str) {
+    let server = MySql::start(version).await;
+    server
+        .run(&[
+            "DROP DATABASE IF EXISTS meet",
+            "CREATE DATABASE meet",
+            "CREATE TABLE meet.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT)",
+            "FLUSH BINARY LOGS",
+        ])
+        .await;
     let writers: Vec<_> = (0..8)
         .map(|_| {
+            let root = server.options("root", "");
             tokio::spawn(async move {
-                let mut root = Connection::connect(&options("root", "")).await.unwrap();
+                let mut root = Connection::connect(&root).await.unwrap();
                 for _ in 0..400 {
                     root.execute("INSERT INTO meet.t (v) VALUES (1)")
                         .await
@@ -124,11 +122,13 @@ async fn snapshot_and_log_meet_without_a_gap() {
             })
         })
         .collect();
-    let mut reader = Connection::connect(&options("lake", "lakepw"))
+    let mut reader = Connection::connect(&server.options("lake", "lakepw"))
         .await
         .unwrap();
     for _ in 0..15 {
-        let start = safe_position(&options("lake", "lakepw")).await.unwrap();
+        let start = safe_position(&server.options("lake", "lakepw"))
+            .await
+            .unwrap();
         // Every transaction of the log before `start` inserts one row: all of them must be visible now.
         let visible = reader
             .query_value("SELECT COUNT(*) FROM meet.t")
@@ -136,7 +136,9 @@ async fn snapshot_and_log_meet_without_a_gap() {
             .unwrap()
             .unwrap();
         let sql = format!("SHOW BINLOG EVENTS IN '{}' LIMIT 1000000", start.file);
-        let mut root = Connection::connect(&options("root", "")).await.unwrap();
+        let mut root = Connection::connect(&server.options("root", ""))
+            .await
+            .unwrap();
         let events = root.query(&sql).await.unwrap();
         let before = |row: &&ingest::source::mysql::result_set::TextRow| {
             row.parse_at::<u64>(4).unwrap() <= start.pos && row.get(2) == Some("Write_rows")
@@ -161,21 +163,26 @@ async fn snapshot_and_log_meet_without_a_gap() {
     }
 }
 
+#[rstest]
+#[case::mysql_8_0("8.0")]
+#[case::mysql_5_7("5.7")]
 #[tokio::test]
-#[ignore = "needs a MySQL server"]
-async fn resumes_by_file_and_by_gtid() {
-    run(&[
-        "DROP DATABASE IF EXISTS resume",
-        "CREATE DATABASE resume",
-        "CREATE TABLE resume.t (id INT PRIMARY KEY)",
-    ])
-    .await;
-    let mut control = Connection::connect(&options("lake", "lakepw"))
+#[ignore = "needs MySQL 8.0 and 5.7: make test-interop"]
+async fn resumes_by_file_and_by_gtid(#[case] version: &str) {
+    let server = MySql::start(version).await;
+    server
+        .run(&[
+            "DROP DATABASE IF EXISTS resume",
+            "CREATE DATABASE resume",
+            "CREATE TABLE resume.t (id INT PRIMARY KEY)",
+        ])
+        .await;
+    let mut control = Connection::connect(&server.options("lake", "lakepw"))
         .await
         .unwrap();
     let server = ServerInfo::read(&mut control).await.unwrap();
     let start = current_position(&mut control).await.unwrap();
-    run(&["INSERT INTO resume.t VALUES (1)"]).await;
+    server.run(&["INSERT INTO resume.t VALUES (1)"]).await;
     let mut positions = vec![start.clone()];
     if server.has_gtid() {
         positions.push(BinlogPosition {
@@ -185,7 +192,7 @@ async fn resumes_by_file_and_by_gtid() {
         });
     }
     for position in positions {
-        let mut stream = BinlogStream::open(&options("lake", "lakepw"), 7200, &position)
+        let mut stream = BinlogStream::open(&server.options("lake", "lakepw"), 7200, &position)
             .await
             .unwrap();
         let (mut rows, mut commits) = (0, 0);
@@ -203,10 +210,14 @@ async fn resumes_by_file_and_by_gtid() {
     }
 }
 
+#[rstest]
+#[case::mysql_8_0("8.0")]
+#[case::mysql_5_7("5.7")]
 #[tokio::test]
-#[ignore = "needs a MySQL server"]
-async fn tables_are_found_checked_and_cut() {
-    run(&[
+#[ignore = "needs MySQL 8.0 and 5.7: make test-interop"]
+async fn tables_are_found_checked_and_cut(#[case] version: &str) {
+    let server = MySql::start(version).await;
+    server.run(&[
         "DROP DATABASE IF EXISTS cut",
         "CREATE DATABASE cut",
         "CREATE TABLE cut.numbers (n INT PRIMARY KEY)",
@@ -222,7 +233,7 @@ async fn tables_are_found_checked_and_cut() {
     ])
     .await;
     let pattern = Regex::new(r"cut\..*").unwrap();
-    let mut connection = Connection::connect_snapshot(&options("lake", "lakepw"))
+    let mut connection = Connection::connect_snapshot(&server.options("lake", "lakepw"))
         .await
         .unwrap();
     let found = discover(&mut connection, &pattern).await.unwrap();
@@ -254,7 +265,7 @@ async fn tables_are_found_checked_and_cut() {
         workers: 2,
         start: None,
     };
-    let findings = preflight(&options("lake", "lakepw"), &request).await;
+    let findings = preflight(&server.options("lake", "lakepw"), &request).await;
     assert!(
         findings.iter().all(|finding| finding.level != Level::Error),
         "{findings:#?}"

@@ -39,7 +39,10 @@ impl Start {
     /// Connects, finds the tables and opens or creates their lake tables.
     pub(super) async fn prepare(pipeline: &Pipeline) -> Result<Self> {
         let config = &pipeline.config;
-        let options = MySqlOptions::from_config(&config.source)?;
+        let options = MySqlOptions {
+            memory: pipeline.env.memory.clone(),
+            ..MySqlOptions::from_config(&config.source)?
+        };
         let mut control = Connection::connect(&options).await?;
         let discovered = discover(&mut control, config.source.tables.regex()).await?;
         if discovered.is_empty() {

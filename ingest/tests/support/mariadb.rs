@@ -212,7 +212,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A port below those that systems hand out for outgoing connections, so that nobody takes it before the server does.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 12_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 16;
     let candidates = (0..1_000).map(|_| base + NEXT.fetch_add(1, Ordering::Relaxed) % 4_000);

@@ -74,14 +74,8 @@ pub(crate) async fn roll_back(
             .collect(),
         ..RollbackPlan::default()
     };
-    let rollback = ServiceAction::request(
-        storage,
-        env,
-        config,
-        Action::Rollback,
-        plan.encode_avro()?,
-    )
-    .await?;
+    let rollback =
+        ServiceAction::request(storage, env, config, Action::Rollback, plan.encode_avro()?).await?;
     finish_rollback(storage, config, rollback).await?;
     tracing::info!(table = config.name(), instant = %failed.time, files = files.len(), "rolled back");
     Ok(())

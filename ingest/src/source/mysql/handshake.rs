@@ -49,7 +49,8 @@ enum Attempt {
 }
 
 async fn attempt(options: &MySqlOptions, tls: Option<&TlsSettings>) -> Result<Attempt> {
-    let mut stream = PacketStream::new(Transport::connect(options).await?);
+    let memory = options.memory.book(0);
+    let mut stream = PacketStream::new(Transport::connect(options).await?, memory);
     let greeting = Greeting::parse(stream.read().await?, options)?;
     let mut capabilities = (CapabilityFlags::CLIENT_LONG_PASSWORD
         | CapabilityFlags::CLIENT_LONG_FLAG
@@ -65,11 +66,12 @@ async fn attempt(options: &MySqlOptions, tls: Option<&TlsSettings>) -> Result<At
             capabilities |= CapabilityFlags::CLIENT_SSL;
             stream.write(&response_head(capabilities)).await?;
             let sequence = stream.sequence();
-            let transport = match stream.into_transport().upgrade(tls).await {
+            let (transport, memory) = stream.into_parts();
+            let transport = match transport.upgrade(tls).await {
                 Ok(transport) => transport,
                 Err(error) => return Ok(Attempt::TlsFailed(tls_error(error, options))),
             };
-            stream = PacketStream::resume(transport, sequence);
+            stream = PacketStream::resume(transport, memory, sequence);
         } else if options.ssl_mode != SslMode::Preferred {
             return Err(Error::invalid(format!(
                 "server {} offers no TLS, which ssl-mode asks for; set ssl_cert and ssl_key on the \

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use table_format::env::MemoryBudget;
+
 use crate::config::{Secret, SourceConfig};
 use crate::{Error, Result};
 
@@ -59,6 +61,8 @@ pub struct MySqlOptions {
     pub ssl_ca: Option<PathBuf>,
     /// Limit for name lookup, TCP connect, TLS and login together; 30 s by default.
     pub connect_timeout: Duration,
+    /// What the buffers of the connections are booked in; by default an account that nobody looks at.
+    pub memory: MemoryBudget,
 }
 
 impl MySqlOptions {
@@ -72,6 +76,7 @@ impl MySqlOptions {
             ssl_mode: SslMode::default(),
             ssl_ca: None,
             connect_timeout: Duration::from_secs(30),
+            memory: MemoryBudget::new(u64::MAX),
         }
     }
 

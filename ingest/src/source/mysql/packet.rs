@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use table_format::env::Reservation;
+
 use super::transport::Transport;
 use crate::{Error, ErrorKind, Result};
 
@@ -28,6 +30,8 @@ pub(super) struct PacketStream {
     joined: Vec<u8>,
     /// Whether `joined` was handed out and starts anew.
     joined_done: bool,
+    /// What both buffers hold.
+    memory: Reservation,
 }
 
 /// Where the next packet lies.
@@ -37,27 +41,39 @@ enum Located {
 }
 
 impl PacketStream {
-    pub(super) fn new(transport: Transport) -> Self {
-        Self {
+    /// Framing whose buffers are booked in `memory`.
+    pub(super) fn new(transport: Transport, memory: Reservation) -> Self {
+        let mut stream = Self {
             transport,
             sequence: 0,
             buffer: vec![0; BUFFER_LEN],
             unread: 0..0,
             joined: Vec::new(),
             joined_done: false,
-        }
+            memory,
+        };
+        stream.book();
+        stream
     }
 
-    /// The socket, to put TLS under the packets.
-    pub(super) fn into_transport(self) -> Transport {
-        self.transport
+    /// The socket, to put TLS under the packets, and the account of the buffers.
+    pub(super) fn into_parts(self) -> (Transport, Reservation) {
+        (self.transport, self.memory)
     }
 
     /// The same packets over another socket: the sequence goes on across the change to TLS.
-    pub(super) fn resume(transport: Transport, sequence: u8) -> Self {
+    pub(super) fn resume(transport: Transport, memory: Reservation, sequence: u8) -> Self {
         Self {
             sequence,
-            ..Self::new(transport)
+            ..Self::new(transport, memory)
+        }
+    }
+
+    /// Brings the account up to what the buffers hold.
+    fn book(&mut self) {
+        let held = (self.buffer.capacity() + self.joined.capacity()) as u64;
+        if held != self.memory.bytes() {
+            self.memory.resize(held);
         }
     }
 
@@ -74,6 +90,7 @@ impl PacketStream {
         if self.joined_done {
             self.joined = Vec::new();
             self.joined_done = false;
+            self.book();
         }
         let located = loop {
             if let Some(located) = self.next_buffered()? {
@@ -122,6 +139,7 @@ impl PacketStream {
                 ));
             }
             self.joined.extend_from_slice(&self.buffer[payload]);
+            self.book();
             if len < FRAME_PAYLOAD_MAX {
                 return Ok(Some(Located::Joined));
             }
@@ -142,6 +160,7 @@ impl PacketStream {
             self.unread = 0..0;
             if self.buffer.len() > BUFFER_LEN {
                 self.buffer = vec![0; BUFFER_LEN];
+                self.book();
             }
         }
         if self.unread.start > 0
@@ -153,6 +172,7 @@ impl PacketStream {
         }
         if wanted > self.buffer.len() {
             self.buffer.resize(wanted, 0);
+            self.book();
         }
         let read = self
             .transport
@@ -204,7 +224,13 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
+    use table_format::env::MemoryBudget;
+
     use super::*;
+
+    fn stream(socket: TcpStream) -> PacketStream {
+        PacketStream::new(Transport::Plain(socket), MemoryBudget::new(1 << 30).book(0))
+    }
 
     async fn pair() -> (PacketStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -212,13 +238,13 @@ mod tests {
             .await
             .unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        (PacketStream::new(Transport::Plain(near)), far)
+        (stream(near), far)
     }
 
     #[tokio::test]
     async fn joins_the_frames_of_large_packets_and_goes_on_with_small_ones() {
         let (mut near, far) = pair().await;
-        let mut far = PacketStream::new(Transport::Plain(far));
+        let mut far = stream(far);
         let sizes = [
             3,
             FRAME_PAYLOAD_MAX,
@@ -235,6 +261,8 @@ mod tests {
         });
         for size in sizes {
             assert_eq!(near.read().await.unwrap().len(), size);
+            let held = (near.buffer.capacity() + near.joined.capacity()) as u64;
+            assert_eq!(near.memory.bytes(), held, "after a packet of {size} bytes");
         }
         sender.await.unwrap();
         assert!(near.buffer.len() <= FRAME_PAYLOAD_MAX + HEADER_LEN);
