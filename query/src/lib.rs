@@ -5,6 +5,7 @@
 
 mod error;
 mod lake;
+mod pruning;
 mod query_type;
 mod scan;
 mod session;

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use table_format::env::MemoryBudget;
@@ -15,12 +15,13 @@ use table_format::file_group::FileSlice;
 use table_format::reader::ReadOptions;
 use table_format::table::Snapshot;
 
+use crate::pruning::ScanPruner;
 use crate::scan::SliceScan;
 
 /// The rows that one query sees of a table; what others write meanwhile does not change them.
 ///
 /// Columns are the table's after the five meta columns. Only the columns that a query needs are read; a limit ends the
-/// scan early. Filters are applied by the engine.
+/// scan early; filters leave out partitions, files and row groups that cannot hold a wanted row.
 #[derive(Debug)]
 pub struct LakebedTableProvider {
     snapshot: Arc<Snapshot>,
@@ -47,23 +48,38 @@ impl TableProvider for LakebedTableProvider {
         TableType::Base
     }
 
+    /// Filters leave files and row groups out; the engine applies them to what is left.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = match projection {
             Some(projection) => Arc::new(self.snapshot.schema().project(projection)?),
             None => self.schema(),
         };
+        let config = self.snapshot.config();
+        let pruner = ScanPruner::try_new(filters, self.snapshot.schema(), config, state)?;
+        let slices = match &pruner {
+            Some(pruner) => pruner.slices(self.snapshot.slices()),
+            None => self.snapshot.slices().to_vec(),
+        };
         let options = ReadOptions {
             projection: projection.cloned(),
             batch_rows_max: state.config().batch_size(),
             memory: self.memory.clone(),
+            filter: pruner.map(|pruner| pruner.row_groups()),
         };
-        let groups = balance(self.snapshot.slices(), state.config().target_partitions());
+        let groups = balance(&slices, state.config().target_partitions());
         let partitions = groups
             .into_iter()
             .map(|slices| {

@@ -8,7 +8,11 @@
 use arrow::array::{Array, StringArray};
 use arrow::compute::{max_string, min_string};
 
-use crate::codec::bloom::{BloomFilter, FOOTER_KEY, MAX_RECORD_KEY, MIN_RECORD_KEY, TYPE_CODE_KEY};
+use parquet::file::metadata::ParquetMetaData;
+
+use crate::codec::bloom::{
+    BloomFilter, BloomFilterType, FOOTER_KEY, MAX_RECORD_KEY, MIN_RECORD_KEY, TYPE_CODE_KEY,
+};
 
 /// Bits of the filter while the number of keys is unknown: 1 MiB.
 const BITS_MAX: u32 = 1 << 23;
@@ -95,10 +99,22 @@ impl KeyFooter {
     }
 }
 
+/// The bloom filter of the record keys in a base file. One that is missing or cannot be read rules nothing out: `None`.
+pub fn key_filter(footer: &ParquetMetaData) -> Option<BloomFilter> {
+    let entries = footer.file_metadata().key_value_metadata()?;
+    let value = |name: &str| {
+        let entry = entries.iter().find(|entry| entry.key == name)?;
+        entry.value.as_deref()
+    };
+    let text = value(FOOTER_KEY)?;
+    let kind = value(TYPE_CODE_KEY).map_or(Ok(BloomFilterType::Simple), BloomFilterType::parse);
+    kind.and_then(|kind| BloomFilter::from_base64(text, kind))
+        .ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::bloom::BloomFilterType;
 
     fn footer(keys: std::ops::Range<u32>) -> (BloomFilter, usize) {
         let mut footer = KeyFooter::new(0.01);

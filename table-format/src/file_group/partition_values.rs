@@ -53,6 +53,13 @@ impl PartitionValues {
         Ok(Self(values.collect()))
     }
 
+    /// Name and value of each partition column, in order; `None` for the placeholder of null.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
     /// Sets the columns in a batch, in the types of `schema`; a file may hold them as nulls.
     ///
     /// # Errors

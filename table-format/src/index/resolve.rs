@@ -6,9 +6,8 @@ use arrow::array::{AsArray, StringArray};
 use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::ProjectionMask;
 
-use crate::codec::bloom::{BloomFilter, BloomFilterType, FOOTER_KEY, TYPE_CODE_KEY};
 use crate::error::{Error, Result};
-use crate::file_group::{FileSlice, ParquetSource};
+use crate::file_group::{FileSlice, ParquetSource, key_filter};
 use crate::index::key_range::PartitionRanges;
 use crate::index::log_keys::{LogEntry, read_log_keys};
 use crate::schema::meta::META_COLUMNS;
@@ -130,21 +129,5 @@ async fn live_keys(context: &WriteContext, slice: &FileSlice, keys: &[&str]) -> 
 
 /// `false` when the bloom filter in the footer rules out every key.
 fn filter_may_hold(footer: &parquet::file::metadata::ParquetMetaData, keys: &[&str]) -> bool {
-    let value = |name: &str| {
-        let entries = footer.file_metadata().key_value_metadata()?;
-        entries
-            .iter()
-            .find(|entry| entry.key == name)?
-            .value
-            .as_deref()
-    };
-    let Some(text) = value(FOOTER_KEY) else {
-        return true;
-    };
-    let kind = value(TYPE_CODE_KEY).map_or(Ok(BloomFilterType::Simple), BloomFilterType::parse);
-    // A filter that cannot be read rules nothing out.
-    let Ok(filter) = kind.and_then(|kind| BloomFilter::from_base64(text, kind)) else {
-        return true;
-    };
-    keys.iter().any(|key| filter.might_contain(key))
+    key_filter(footer).is_none_or(|filter| keys.iter().any(|key| filter.might_contain(key)))
 }

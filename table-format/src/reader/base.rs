@@ -10,8 +10,8 @@ use crate::file_group::ParquetSource;
 use crate::file_group::{BaseFile, FileSlice, PartitionValues};
 use crate::schema::adapt::adapt_batch;
 
-use super::ReadContext;
 use super::columns::Columns;
+use super::{ReadContext, ReadOptions};
 
 /// A base file that is being read.
 pub(super) struct BaseRows {
@@ -27,7 +27,7 @@ impl BaseRows {
         slice: &FileSlice,
         file: &BaseFile,
         columns: &Columns,
-        batch_rows_max: usize,
+        options: &ReadOptions,
     ) -> Result<Self> {
         let path = slice.path_of(&file.to_string());
         if file.extension != "parquet" {
@@ -37,7 +37,11 @@ impl BaseRows {
             )));
         }
         let source = ParquetSource::new(context.storage.clone(), path.clone(), file.size_bytes);
-        let builder = source.open().await?;
+        let mut builder = source.open().await?;
+        if let Some(filter) = &options.filter {
+            let groups = filter.row_groups(builder.metadata(), builder.schema());
+            builder = builder.with_row_groups(groups);
+        }
         let roots: Vec<usize> = builder
             .schema()
             .fields()
@@ -49,7 +53,7 @@ impl BaseRows {
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let stream = builder
             .with_projection(mask)
-            .with_batch_size(batch_rows_max)
+            .with_batch_size(options.batch_rows_max)
             .build()
             .map_err(|error| Error::from(error).context(format!("reading {path}")))?;
         let partition_values = if context.config.drops_partition_columns() {

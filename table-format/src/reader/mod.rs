@@ -7,6 +7,7 @@
 mod base;
 mod columns;
 mod commit_filter;
+mod filter;
 mod key_map;
 mod log;
 mod merge;
@@ -27,6 +28,7 @@ use crate::file_group::{BaseFile, FileSlice, Visibility};
 use crate::storage::Storage;
 
 pub(crate) use commit_filter::CommitFilter;
+pub use filter::BaseFileFilter;
 
 use base::BaseRows;
 use columns::Columns;
@@ -42,6 +44,8 @@ pub struct ReadOptions {
     pub batch_rows_max: usize,
     /// What the folded logs are booked in.
     pub memory: MemoryBudget,
+    /// Leaves out parts of base files without a wanted row; the rows that come are still to be filtered.
+    pub filter: Option<Arc<dyn BaseFileFilter>>,
 }
 
 impl ReadOptions {
@@ -51,6 +55,7 @@ impl ReadOptions {
             projection: None,
             batch_rows_max: 8192,
             memory,
+            filter: None,
         }
     }
 }
@@ -92,10 +97,13 @@ pub(crate) async fn read_slice(
                 .as_ref()
                 .is_some_and(|commits| commits.includes(file.instant.as_str()))
     };
+    let may_skip = filter::may_skip_base_rows(&context, logs.as_ref());
+    let base_options = ReadOptions {
+        filter: options.filter.clone().filter(|_| may_skip),
+        ..options.clone()
+    };
     let base = match slice.base_file.as_ref().filter(is_wanted) {
-        Some(file) => {
-            Some(BaseRows::open(&context, slice, file, &columns, options.batch_rows_max).await?)
-        }
+        Some(file) => Some(BaseRows::open(&context, slice, file, &columns, &base_options).await?),
         None => None,
     };
     let reader = SliceReader {

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use futures::stream::BoxStream;
 
-use crate::config::TableVersion;
+use crate::config::{TableConfig, TableVersion};
 use crate::error::{Error, Result};
 use crate::file_group::ParquetSource;
 use crate::file_group::view::latest_slices;
@@ -31,6 +31,11 @@ impl Snapshot {
     /// Schema of the rows; the five meta columns come first, where the table has them.
     pub fn schema(&self) -> &SchemaRef {
         &self.context.schema
+    }
+
+    /// The properties of the table.
+    pub fn config(&self) -> &TableConfig {
+        &self.context.config
     }
 
     /// The slices to read; each key is in one of them.
