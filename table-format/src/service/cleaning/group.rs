@@ -5,6 +5,7 @@
 //! instants are no part of any slice. Java: HoodieFileGroup, AbstractTableFileSystemView#buildFileGroups.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use crate::config::TableVersion;
 use crate::file_group::view::PartitionFiles;
@@ -100,14 +101,26 @@ fn versions_of(
     for (log, name) in files.logs {
         let slice = match version {
             TableVersion::Six => log.instant,
-            TableVersion::Eight | TableVersion::Nine => {
-                let completion = visibility.completion_of(&log.instant);
-                let completion = completion.unwrap_or(&log.instant);
-                let newest = versions.range(..=completion.clone()).next_back();
-                newest.map_or_else(|| log.instant.clone(), |(instant, _)| instant.clone())
-            }
+            TableVersion::Eight | TableVersion::Nine => slice_of(&log, &versions, visibility),
         };
         versions.entry(slice).or_default().log_files.push(name);
     }
     versions
+}
+
+/// The newest slice that is no younger than the log's completion. Where only its begin time is known (it is archived, and
+/// nobody has looked it up) the slice after that one may be meant: the log stays as long as that does.
+fn slice_of(log: &LogFile, versions: &Versions, visibility: &Visibility) -> InstantTime {
+    let known = visibility
+        .completion_of(&log.instant)
+        .filter(|completion| **completion != log.instant);
+    let later = (Bound::Excluded(&log.instant), Bound::Unbounded);
+    let found = match known {
+        Some(completion) => versions.range(..=completion).next_back(),
+        None => versions
+            .range::<InstantTime, _>(later)
+            .next()
+            .or_else(|| versions.range(..=&log.instant).next_back()),
+    };
+    found.map_or_else(|| log.instant.clone(), |(instant, _)| instant.clone())
 }

@@ -19,9 +19,8 @@ const HOURS: [&str; 2] = [
     "hoodie.clean.hours.retained",
     "hoodie.cleaner.hours.retained",
 ];
-const INCREMENTAL: [&str; 3] = [
+const INCREMENTAL: [&str; 2] = [
     "hoodie.clean.incremental.enabled",
-    "hoodie.clean.incremental.enable",
     "hoodie.cleaner.incremental.mode",
 ];
 const TRIGGER_COMMITS: [&str; 2] = [
@@ -31,9 +30,11 @@ const TRIGGER_COMMITS: [&str; 2] = [
 const COMMITS_AT_ONCE: [&str; 1] = ["hoodie.clean.max.commits.to.clean"];
 const AUTOMATIC: [&str; 1] = ["hoodie.clean.automatic"];
 /// Since Hudi 1.2.0. An incremental clean would never look at the other partitions again.
-const PARTITION_FILTERS: [&str; 2] = [
+const PARTITION_FILTERS: [&str; 4] = [
     "hoodie.clean.partition.filter.selected",
+    "hoodie.cleaner.partition.filter.selected",
     "hoodie.clean.partition.filter.regex",
+    "hoodie.cleaner.partition.filter.regex",
 ];
 
 /// 1141 years: whatever is taken off from now still leaves a year of four digits.

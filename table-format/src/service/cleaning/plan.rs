@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt};
 
-use crate::config::TableConfig;
+use crate::config::{TableConfig, TableType};
 use crate::error::Result;
 use crate::file_group::view::{PartitionFiles, list_partitions};
 use crate::file_group::{Horizon, Visibility, join_path};
@@ -14,12 +14,14 @@ use crate::service::Services;
 use crate::service::cleaning::options::CleanOptions;
 use crate::service::cleaning::protection::Protection;
 use crate::service::cleaning::retention::earliest_to_retain;
-use crate::service::cleaning::scope::{Baseline, Scope, last_clean, savepoint_times};
+use crate::service::cleaning::scope::{
+    Baseline, Scope, last_clean, savepoint_times, savepoints_of,
+};
 use crate::service::cleaning::selection::{PartitionSelection, Selector, load_replaced};
 use crate::timeline::metadata::{
-    ActionInstant, CleanFileInfo, CleanerPlan, SAVEPOINTED_TIMESTAMPS_KEY,
+    ActionInstant, CleanFileInfo, CleanMetadata, CleanerPlan, SAVEPOINTED_TIMESTAMPS_KEY,
 };
-use crate::timeline::{ActiveTimeline, Instant, InstantTime};
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 
 /// Partitions listed at a time.
 const LISTINGS_AT_ONCE: usize = 16;
@@ -42,8 +44,15 @@ impl Services {
         config: &TableConfig,
         timeline: &ActiveTimeline,
     ) -> Result<Planned> {
-        let last = match last_clean(timeline).await? {
-            Some((clean, metadata)) => Baseline::of_clean(&clean, &metadata)?,
+        let clean = last_clean(timeline).await?;
+        if let Some((clean, metadata)) = &clean
+            && options.policy.counts_versions()
+            && has_only_appended(config, timeline, clean, metadata)?
+        {
+            return Ok(Planned::nothing(None));
+        }
+        let last = match &clean {
+            Some((clean, metadata)) => Baseline::of_clean(clean, metadata)?,
             None => None,
         };
         let previous = last.as_ref().and_then(|last| last.earliest.as_ref());
@@ -58,6 +67,7 @@ impl Services {
         if matches!(&scope, Scope::Some(partitions) if partitions.is_empty()) {
             return Ok(Planned::nothing(baseline));
         }
+        let partitions = self.listed(scope).await?;
         let selector = Selector {
             version: config.version(),
             policy: options.policy,
@@ -66,7 +76,13 @@ impl Services {
             replaced: load_replaced(timeline).await?,
             protection: Protection::load(timeline).await?,
         };
-        let selected = self.select(&selector, scope).await?;
+        let mut selected = BTreeMap::new();
+        for partition in partitions {
+            let selection = selector.select(&partition);
+            if !selection.files.is_empty() {
+                selected.insert(partition.partition_path, selection);
+            }
+        }
         let bytes = selected.values().map(|selection| selection.bytes).sum();
         let plan = (!selected.is_empty()).then(|| {
             let retained = retained.as_ref();
@@ -103,39 +119,24 @@ impl Services {
         }
     }
 
-    /// What goes, by partition; partitions of which nothing goes are left out.
-    async fn select(
-        &self,
-        selector: &Selector,
-        scope: Scope,
-    ) -> Result<BTreeMap<String, PartitionSelection>> {
-        let select = |partition: &PartitionFiles| {
-            let selection = selector.select(partition);
-            let path = partition.partition_path.clone();
-            (!selection.files.is_empty()).then_some((path, selection))
+    /// What lies in the partitions of a scope.
+    async fn listed(&self, scope: Scope) -> Result<Vec<PartitionFiles>> {
+        let storage = &self.storage;
+        let partitions = match scope {
+            Scope::All => return list_partitions(storage).await,
+            Scope::Some(partitions) => partitions,
         };
-        match scope {
-            Scope::All => {
-                let partitions = list_partitions(&self.storage).await?;
-                Ok(partitions.iter().filter_map(select).collect())
-            }
-            Scope::Some(partitions) => {
-                let storage = &self.storage;
-                let selected: Vec<_> = futures::stream::iter(partitions)
-                    .map(|partition_path| async move {
-                        let files = storage.list(&partition_path).await?.files;
-                        Ok::<_, crate::Error>(PartitionFiles {
-                            partition_path,
-                            files,
-                        })
-                    })
-                    .buffered(LISTINGS_AT_ONCE)
-                    .try_filter_map(|partition| std::future::ready(Ok(select(&partition))))
-                    .try_collect()
-                    .await?;
-                Ok(selected.into_iter().collect())
-            }
-        }
+        futures::stream::iter(partitions)
+            .map(|partition_path| async move {
+                let files = storage.list(&partition_path).await?.files;
+                Ok(PartitionFiles {
+                    partition_path,
+                    files,
+                })
+            })
+            .buffered(LISTINGS_AT_ONCE)
+            .try_collect()
+            .await
     }
 
     fn cleaner_plan(
@@ -183,6 +184,26 @@ impl Planned {
             baseline,
         }
     }
+}
+
+/// Whether a merge-on-read table has only seen delta commits since the last clean. They add to the newest versions.
+///
+/// Java: CleanPlanner#canSkipClean.
+fn has_only_appended(
+    config: &TableConfig,
+    timeline: &ActiveTimeline,
+    clean: &Instant,
+    metadata: &CleanMetadata,
+) -> Result<bool> {
+    let has_rewritten = || {
+        timeline.completed_writes().any(|instant| {
+            instant.action != Action::DeltaCommit && *instant.end_time() > clean.time
+        })
+    };
+    Ok(config.table_type() == TableType::MergeOnRead
+        && config.keeps_completion_times()
+        && !has_rewritten()
+        && savepoints_of(metadata)?.is_subset(&savepoint_times(timeline)))
 }
 
 /// By this the next incremental clean knows that a savepoint was removed.

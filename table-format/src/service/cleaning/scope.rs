@@ -66,16 +66,10 @@ impl Baseline {
         if metadata.earliest_commit_to_retain.is_empty() {
             return Ok(None);
         }
-        let extra = metadata.extra_metadata.as_ref();
-        let savepoints = extra.and_then(|extra| extra.get(SAVEPOINTED_TIMESTAMPS_KEY));
-        let savepoints = savepoints.map_or("", String::as_str).split(',');
         Ok(Some(Self {
             earliest: Some(metadata.earliest_commit_to_retain.parse()?),
             seen: clean.time.clone(),
-            savepoints: savepoints
-                .filter(|time| !time.is_empty())
-                .map(str::parse)
-                .collect::<Result<_>>()?,
+            savepoints: savepoints_of(metadata)?,
         }))
     }
 
@@ -86,10 +80,7 @@ impl Baseline {
         version: TableVersion,
         earliest: Option<&InstantTime>,
     ) -> Result<Scope> {
-        let is_archived = |time: &InstantTime| {
-            let first = timeline.instants().iter().find(|instant| instant.action.is_write());
-            first.is_none_or(|first| *time < first.time)
-        };
+        let is_archived = |time: &InstantTime| timeline.first_time().is_none_or(|first| time < first);
         // What a savepoint protected may lie anywhere.
         let is_unprotected = !self.savepoints.is_subset(&savepoint_times(timeline));
         // Version 6 does not tell when a commit completed.
@@ -111,6 +102,17 @@ impl Baseline {
         }
         Ok(Scope::Some(partitions))
     }
+}
+
+/// The savepoints that were there when a clean was planned.
+pub(super) fn savepoints_of(metadata: &CleanMetadata) -> Result<BTreeSet<InstantTime>> {
+    let extra = metadata.extra_metadata.as_ref();
+    let times = extra.and_then(|extra| extra.get(SAVEPOINTED_TIMESTAMPS_KEY));
+    let times = times.map_or("", String::as_str).split(',');
+    times
+        .filter(|time| !time.is_empty())
+        .map(str::parse)
+        .collect()
 }
 
 /// The last completed clean and what it did.
