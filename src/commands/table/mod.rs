@@ -1,5 +1,8 @@
 //! `lakebed table`: what a table is, what has happened to it, and its services. A file per subcommand.
 
+mod clean;
+mod savepoint;
+mod settings;
 mod show;
 mod timeline;
 
@@ -16,6 +19,21 @@ pub(crate) enum TableCommand {
     /// The instants, oldest first
     #[command(after_help = "Example:\n  lakebed table timeline lake/shop/orders --json")]
     Timeline(TableArgs),
+    /// Delete the files that no query needs any more
+    #[command(after_help = "\
+Examples:
+  lakebed table clean lake/shop/orders --dry-run                            show what would go
+  lakebed table clean lake/shop/orders --set hoodie.clean.commits.retained=5
+  lakebed table clean lake/shop/orders --set hoodie.clean.policy=KEEP_LATEST_FILE_VERSIONS --json
+  lakebed table clean lake/shop/orders --schedule-only                      plan, for any engine to execute
+  lakebed table clean lake/shop/orders --execute 20261121093000123          execute a plan, of any engine
+
+Without settings the files that queries as of the last 10 commits need stay, as those of savepoints and of pending
+compactions do in any case. Pending plans are executed first.")]
+    Clean(clean::CleanArgs),
+    /// Make, list and delete savepoints: commits whose files stay
+    #[command(subcommand)]
+    Savepoint(savepoint::SavepointCommand),
 }
 
 /// A table, and how it is shown.
@@ -32,6 +50,8 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
     let lines = match &command {
         TableCommand::Show(args) => show::show(args).await,
         TableCommand::Timeline(args) => timeline::timeline(args).await,
+        TableCommand::Clean(args) => clean::clean(args).await,
+        TableCommand::Savepoint(command) => savepoint::savepoint(command).await,
     };
     let lines = lines.map_err(Failure::other)?;
     let mut out = std::io::stdout().lock();

@@ -4,6 +4,9 @@
 //! execution. A crash between the two leaves the plan; whoever comes next takes it up. Every service has a file or folder of
 //! its own, with an `impl Services` that holds its entry points.
 
+mod cleaning;
+mod savepoint;
+
 use std::collections::BTreeMap;
 
 use crate::config::TableConfig;
@@ -13,12 +16,16 @@ use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::ActiveTimeline;
 
+pub use cleaning::CleanSummary;
+pub use savepoint::Savepoint;
+
 /// The services of one table. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Services {
     storage: Storage,
     env: Env,
     properties: BTreeMap<String, String>,
+    clean_memory: cleaning::Memory,
 }
 
 impl Table {
@@ -28,6 +35,7 @@ impl Table {
             storage: self.storage().clone(),
             env,
             properties,
+            clean_memory: cleaning::Memory::default(),
         }
     }
 }

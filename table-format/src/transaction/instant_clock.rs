@@ -49,6 +49,14 @@ pub(crate) async fn next_instant_time(
     time.format(FORMAT).to_string().parse()
 }
 
+/// The instant time of a moment in the zone of a table's timeline.
+pub(crate) fn instant_time_at(moment: DateTime<Utc>, is_utc: bool) -> Result<InstantTime> {
+    wall_clock(moment, is_utc)
+        .format(FORMAT)
+        .to_string()
+        .parse()
+}
+
 /// Times on the timeline carry no zone: that of the table, or the local one.
 fn wall_clock(now: DateTime<Utc>, is_utc: bool) -> NaiveDateTime {
     let now = if is_utc {

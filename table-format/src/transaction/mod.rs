@@ -13,4 +13,6 @@ mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub(crate) use instant_clock::instant_time_at;
+pub(crate) use state::disable_metadata_table;
 pub use table_writer::TableWriter;

@@ -5,6 +5,7 @@
 //! and field order of the files that Hudi 1.2.0 writes; reading goes by the schema inside the file.
 
 mod clean;
+mod cleaner_plan;
 mod clustering;
 mod commit;
 mod compaction;
@@ -15,6 +16,7 @@ mod savepoint;
 mod write_stat;
 
 pub use clean::{CleanMetadata, CleanPartitionMetadata};
+pub use cleaner_plan::{ActionInstant, CleanFileInfo, CleanerPlan, SAVEPOINTED_TIMESTAMPS_KEY};
 pub use clustering::{
     ClusteringGroup, ClusteringPlan, ClusteringStrategy, RequestedReplaceMetadata, SliceInfo,
 };

@@ -118,6 +118,13 @@ fn reads_plans() {
     assert_eq!(plan.rollback_requests.len(), 2);
     assert_eq!(plan.rollback_requests[0].files_to_be_deleted.len(), 1);
 
+    let plan: CleanerPlan = round_trip(fixture!("v9.clean.requested"));
+    assert_eq!(plan.policy, "KEEP_LATEST_FILE_VERSIONS");
+    assert_eq!(plan.version, Some(2));
+    let files = &plan.file_paths_to_be_deleted_per_partition["c"];
+    assert_eq!(files.len(), 5);
+    assert!(files[0].file_path.as_deref().unwrap().starts_with("file:/"));
+
     let plan: CompactionPlan = round_trip(fixture!("v9.compaction.requested"));
     let operations = plan.operations.unwrap();
     assert_eq!(plan.version, Some(2));
