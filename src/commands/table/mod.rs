@@ -1,5 +1,7 @@
 //! `lakebed table`: what a table is, what has happened to it, and its services. A file per subcommand.
 
+mod compact;
+mod settings;
 mod show;
 mod timeline;
 
@@ -16,6 +18,16 @@ pub(crate) enum TableCommand {
     /// The instants, oldest first
     #[command(after_help = "Example:\n  lakebed table timeline lake/shop/orders --json")]
     Timeline(TableArgs),
+    /// Merge the logs of a merge-on-read table into new base files
+    #[command(after_help = "\
+Examples:
+  lakebed table compact lake/shop/orders                                    plan and execute
+  lakebed table compact lake/shop/orders --schedule-only                    plan, for any engine to execute
+  lakebed table compact lake/shop/orders --execute 20261121093000123        execute a plan, of any engine
+  lakebed table compact lake/shop/orders --set hoodie.compaction.target.io=1024 --json
+
+Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
+    Compact(compact::CompactArgs),
 }
 
 /// A table, and how it is shown.
@@ -32,6 +44,7 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
     let lines = match &command {
         TableCommand::Show(args) => show::show(args).await,
         TableCommand::Timeline(args) => timeline::timeline(args).await,
+        TableCommand::Compact(args) => compact::compact(args).await,
     };
     let lines = lines.map_err(Failure::other)?;
     let mut out = std::io::stdout().lock();

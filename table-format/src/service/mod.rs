@@ -4,6 +4,8 @@
 //! execution. A crash between the two leaves the plan; whoever comes next takes it up. Every service has a file or folder of
 //! its own, with an `impl Services` that holds its entry points.
 
+pub mod compaction;
+
 use std::collections::BTreeMap;
 
 use crate::config::TableConfig;

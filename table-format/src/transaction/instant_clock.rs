@@ -49,6 +49,11 @@ pub(crate) async fn next_instant_time(
     time.format(FORMAT).to_string().parse()
 }
 
+/// Seconds from one instant to another; `None` when one of them is no date.
+pub(crate) fn seconds_between(from: &InstantTime, to: &InstantTime) -> Option<i64> {
+    Some((parse(to)? - parse(from)?).num_seconds())
+}
+
 /// Times on the timeline carry no zone: that of the table, or the local one.
 fn wall_clock(now: DateTime<Utc>, is_utc: bool) -> NaiveDateTime {
     let now = if is_utc {

@@ -13,4 +13,7 @@ mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub(crate) use instant_clock::seconds_between;
+pub(crate) use rollback::delete_markers;
+pub(crate) use state::{disable_metadata_table, next_time};
 pub use table_writer::TableWriter;
