@@ -25,9 +25,9 @@ const DEVIATIONS: [(&str, &str, &str); 4] = [
 const NOT_READ_YET: [&str; 1] = ["schema_on_read"];
 
 #[derive(Debug, Deserialize)]
-struct GoldenTable {
-    name: String,
-    kind: String,
+pub(crate) struct GoldenTable {
+    pub(crate) name: String,
+    pub(crate) kind: String,
     queries: Vec<GoldenQuery>,
 }
 
@@ -57,6 +57,23 @@ impl GoldenQuery {
         }
         words
     }
+}
+
+/// The tables in `golden/`.
+pub(crate) fn catalogue() -> Vec<GoldenTable> {
+    let catalogue = std::fs::read_to_string(root().join("tests/golden/catalogue.json")).unwrap();
+    serde_json::from_str(&catalogue).unwrap()
+}
+
+/// A copy of a table and of the answers to queries of it; the table is in `table`.
+pub(crate) fn unpack(table: &GoldenTable) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let archive = root().join(format!("tests/golden/{}.tar.gz", table.name));
+    let mut command = Command::new("tar");
+    command.arg("xzpf").arg(&archive).arg("-C").arg(dir.path());
+    let unpacked = command.status().unwrap();
+    assert!(unpacked.success(), "cannot unpack {}", archive.display());
+    dir
 }
 
 /// Rows as a multiset, each without the columns that differ on purpose.
@@ -119,24 +136,13 @@ fn difference(dir: &Path, table: &GoldenTable, query: &GoldenQuery) -> Option<St
 
 /// Compares every answer for the tables whose name starts with `prefix`; returns how many.
 fn compare(prefix: &str) -> usize {
-    let golden = root().join("tests/golden");
-    let catalogue = std::fs::read_to_string(golden.join("catalogue.json")).unwrap();
-    let tables: Vec<GoldenTable> = serde_json::from_str(&catalogue).unwrap();
+    let tables = catalogue();
     let (mut compared, mut failures) = (0, Vec::new());
     for table in tables.iter().filter(|table| table.name.starts_with(prefix)) {
         if NOT_READ_YET.contains(&table.kind.as_str()) {
             continue;
         }
-        let dir = TempDir::new().unwrap();
-        let archive = golden.join(format!("{}.tar.gz", table.name));
-        let unpacked = Command::new("tar")
-            .arg("xzpf")
-            .arg(&archive)
-            .arg("-C")
-            .arg(dir.path())
-            .status()
-            .unwrap();
-        assert!(unpacked.success(), "cannot unpack {}", archive.display());
+        let dir = unpack(table);
         for query in &table.queries {
             compared += 1;
             if let Some(difference) = difference(dir.path(), table, query) {

@@ -141,6 +141,16 @@ class Making:
         self.must("compaction", "REQUESTED")
         self.write(some([1, 2, 11], ts=9))
 
+    def kind_log_compacted(self):
+        """Log compactions: the blocks of several delta commits folded into one, then those and later ones again."""
+        folding = {"hoodie__log__compaction__inline": "true", "hoodie__log__compaction__enable": "true",
+                   "hoodie__log__compaction__blocks__threshold": "2"}
+        self.history()
+        for ts in range(5, 9):
+            self.write(some([2, 3, 5, 6, ts], ts=ts, price=ts * 1.25), **folding)
+            self.write(some([ts - 3], ts=ts), "delete", **folding)
+        self.must("deltacommit", count=10)
+
     def kind_clustered(self):
         """Clustering of small file groups, then an upsert into the new ones."""
         for k in range(3):
@@ -488,7 +498,7 @@ class Making:
 # kind: the tables made of it: version, c(opy on write) or m(erge on read), f(lat: not partitioned)
 PLAN = {
     "insert": "9c 9m", "basic": "9c 9m 9cf 9mf 6c 6m 6cf 6mf 8c 8m 8cf 8mf", "bulk_insert": "9c",
-    "compacted": "9m 6m 8m", "pending_compaction": "9m 6m 8m", "clustered": "9c 9m 6c 8c", "pending_clustering": "9c 6c 8c",
+    "compacted": "9m 6m 8m", "log_compacted": "9m 6m 8m", "pending_compaction": "9m 6m 8m", "clustered": "9c 9m 6c 8c", "pending_clustering": "9c 6c 8c",
     "cleaned": "9c 9m 6c 8m", "savepoint": "9c 6c 8c", "restored": "9c 9m 6m 8c", "inflight": "9c 9m 6c 6m 8m",
     "rolled_back": "9c 9m 6c 6m 8m", "insert_overwrite": "9c 9m 6c 8c", "insert_overwrite_table": "9c",
     "delete_partition": "9c 9m 6c", "add_column": "9c 9m 6m", "widen": "9c 9m 6c", "schema_on_read": "9c",

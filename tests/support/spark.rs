@@ -78,6 +78,30 @@ impl Spark {
         }));
     }
 
+    /// Lets Spark delete rows by their keys.
+    pub(crate) fn delete(&mut self, table: &Path, schema: &str, rows: &Value) {
+        self.ask(json!({
+            "cmd": "write", "path": table, "rows": rows, "schema": schema, "operation": "delete",
+            "options": {"hoodie.metadata.enable": "false"}
+        }));
+    }
+
+    /// Lets Spark plan (`schedule`) a compaction, or execute those that are planned (`run`).
+    pub(crate) fn compaction(&mut self, table: &Path, op: &str) {
+        let options = [
+            "hoodie.compact.inline.max.delta.commits=1",
+            "hoodie.metadata.enable=false",
+            "hoodie.write.auto.upgrade=false",
+            "hoodie.write.table.version=9",
+        ];
+        let statement = format!(
+            "CALL run_compaction(op => '{op}', path => '{}', options => '{}')",
+            table.display(),
+            options.join(",")
+        );
+        self.ask(json!({"cmd": "sql", "sql": statement}));
+    }
+
     /// The table's configuration as Hudi reads it.
     pub(crate) fn info(&mut self, table: &Path) -> Value {
         self.ask(json!({"cmd": "info", "path": table}))

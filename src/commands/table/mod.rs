@@ -1,6 +1,7 @@
 //! `lakebed table`: what a table is, what has happened to it, and its services. A file per subcommand.
 
 mod clean;
+mod compact;
 mod savepoint;
 mod settings;
 mod show;
@@ -34,6 +35,16 @@ compactions do in any case. Pending plans are executed first.")]
     /// Make, list and delete savepoints: commits whose files stay
     #[command(subcommand)]
     Savepoint(savepoint::SavepointCommand),
+    /// Merge the logs of a merge-on-read table into new base files
+    #[command(after_help = "\
+Examples:
+  lakebed table compact lake/shop/orders                                    plan and execute
+  lakebed table compact lake/shop/orders --schedule-only                    plan, for any engine to execute
+  lakebed table compact lake/shop/orders --execute 20261121093000123        execute a plan, of any engine
+  lakebed table compact lake/shop/orders --set hoodie.compaction.target.io=1024 --json
+
+Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
+    Compact(compact::CompactArgs),
 }
 
 /// A table, and how it is shown.
@@ -52,6 +63,7 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
         TableCommand::Timeline(args) => timeline::timeline(args).await,
         TableCommand::Clean(args) => clean::clean(args).await,
         TableCommand::Savepoint(command) => savepoint::savepoint(command).await,
+        TableCommand::Compact(args) => compact::compact(args).await,
     };
     let lines = lines.map_err(Failure::other)?;
     let mut out = std::io::stdout().lock();

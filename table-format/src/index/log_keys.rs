@@ -30,6 +30,10 @@ where
 }
 
 fn visit_block<F: FnMut(LogEntry<'_>)>(block: &LogBlock, visit: &mut F) -> Result<()> {
+    if block.header.compacted_block_times().next().is_some() {
+        // A log compaction repeats what blocks before it say, and may stand behind later ones.
+        return Ok(());
+    }
     match block.kind {
         BlockKind::AvroData => {
             let schema = block

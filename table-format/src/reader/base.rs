@@ -14,7 +14,7 @@ use super::columns::Columns;
 use super::{ReadContext, ReadOptions};
 
 /// A base file that is being read.
-pub(super) struct BaseRows {
+pub(crate) struct BaseRows {
     stream: ParquetRecordBatchStream<ParquetSource>,
     columns: Columns,
     partition_values: Option<PartitionValues>,
@@ -72,7 +72,7 @@ impl BaseRows {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let read = self.stream.try_next().await;
         let Some(batch) =
             read.map_err(|error| Error::from(error).context(format!("reading {}", self.path)))?

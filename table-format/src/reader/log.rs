@@ -1,7 +1,8 @@
 //! The log files of a slice: which blocks count, and their records as columns.
 //!
-//! Java: BaseHoodieLogRecordReader#scanInternalV1. A rollback command undoes the blocks of its target; on version 6 the
-//! blocks of instants that are not committed are passed over one by one, later versions do so by file.
+//! Java: BaseHoodieLogRecordReader#scanInternal. A rollback command undoes the blocks of its target; on version 6 the
+//! blocks of instants that are not committed are passed over one by one, later versions do so by file. Blocks of a log
+//! compaction take the place of those that they were made of (see [`log_compaction`](super::log_compaction)).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::codec::avro::RecordDecoder;
 use crate::codec::log_block::{BlockKind, LogBlock, LogBlockReader};
 use crate::config::{MergeMode, TableVersion, key};
-use crate::env::MemoryBudget;
+use crate::env::{MemoryBudget, run_on_cpu};
 use crate::error::{Error, Result};
 use crate::file_group::FileSlice;
 use crate::schema::adapt::adapt_batch;
 
 use super::ReadContext;
 use super::columns::Columns;
+use super::log_compaction::replace_compacted;
 use super::merge::{Content, LogRecords, Part, text_column};
 use super::ordering::Ordering;
 
@@ -54,8 +56,8 @@ pub(super) async fn read_logs(
         .buffered(FILES_AT_ONCE)
         .try_collect()
         .await?;
-    let held: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    let files_reservation = memory.book(held);
+    let mut held: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let mut files_reservation = memory.book(held);
     let mut blocks = Vec::new();
     for (path, bytes) in files {
         for block in LogBlockReader::new(bytes) {
@@ -68,10 +70,19 @@ pub(super) async fn read_logs(
         positions => Some(Ordering::try_new(&columns.schema, positions)?),
     };
     let mut logs = LogRecords::new(columns.clone(), ordering, memory.book(0));
+    logs.counts
+        .add_blocks(blocks.iter().map(|(_, block)| block.kind));
     for (path, block) in blocks_that_count(blocks, context)? {
-        add_block(&mut logs, &block).map_err(|error| error.context(format!("reading {path}")))?;
+        let length = block.content.len() as u64;
+        logs = run_on_cpu(move || {
+            add_block(&mut logs, &block)?;
+            Ok(logs)
+        })
+        .await
+        .map_err(|error| error.context(format!("reading {path}")))?;
+        held = held.saturating_sub(length);
+        files_reservation.resize(held);
     }
-    drop(files_reservation);
     Ok(Some(logs))
 }
 
@@ -123,11 +134,6 @@ fn blocks_that_count(
             }
             _ => {}
         }
-        if block.header.compacted_block_times().next().is_some() {
-            return Err(Error::unsupported(format!(
-                "{path}: blocks of a log compaction; compact the table with the engine that wrote it"
-            )));
-        }
     }
     let mut counted = Vec::with_capacity(blocks.len());
     for (path, block) in blocks {
@@ -151,6 +157,7 @@ fn blocks_that_count(
             counted.push((path, block));
         }
     }
+    let mut counted = replace_compacted(counted);
     retain_wanted(&mut counted, context);
     Ok(counted)
 }
@@ -163,10 +170,10 @@ fn retain_wanted(blocks: &mut Vec<(String, LogBlock)>, context: &ReadContext) {
     };
     if !blocks.iter().any(|(_, block)| block.header.is_partial()) {
         blocks.retain(|(_, block)| {
-            block
-                .header
-                .instant_time()
-                .is_some_and(|time| commits.includes(time))
+            // The rows of a log compaction bear the commits that they come from, not that of their block.
+            let header = &block.header;
+            let mut times = header.compacted_block_times().chain(header.instant_time());
+            times.any(|time| commits.includes(time))
         });
     }
 }

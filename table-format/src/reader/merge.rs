@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::row::Rows;
 
+use crate::codec::log_block::BlockKind;
 use crate::env::Reservation;
 use crate::error::{Error, Result};
 
@@ -67,6 +68,38 @@ pub(super) struct LogRecords {
     /// Records that lie under partial ones, each with what lies under it in turn.
     pub(super) under: Vec<(RecordRef, Option<u32>)>,
     pub(super) reservation: Reservation,
+    pub(super) counts: MergeCounts,
+}
+
+/// What was met while a slice was merged; a compaction reports it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MergeCounts {
+    /// Blocks in the logs, of every kind.
+    pub(crate) log_blocks: u64,
+    /// Those that could not be read.
+    pub(crate) corrupt_blocks: u64,
+    /// Those that undo others.
+    pub(crate) rollback_blocks: u64,
+    /// Rows and deletes in the logs.
+    pub(crate) log_records: u64,
+    /// Keys in the logs.
+    pub(crate) log_keys: u64,
+    /// Base rows that a log record replaced.
+    pub(crate) updated: u64,
+    /// Base rows that were deleted.
+    pub(crate) deleted: u64,
+    /// Rows whose keys are in the logs only.
+    pub(crate) inserted: u64,
+}
+
+impl MergeCounts {
+    pub(super) fn add_blocks(&mut self, kinds: impl Iterator<Item = BlockKind>) {
+        for kind in kinds {
+            self.log_blocks += 1;
+            self.corrupt_blocks += u64::from(kind == BlockKind::Corrupt);
+            self.rollback_blocks += u64::from(kind == BlockKind::Command);
+        }
+    }
 }
 
 /// Which of two records of a key counts.
@@ -90,6 +123,7 @@ impl LogRecords {
             folded: Vec::new(),
             under: Vec::new(),
             reservation,
+            counts: MergeCounts::default(),
         }
     }
 
@@ -130,6 +164,8 @@ impl LogRecords {
                 row: row as u32,
             })?;
         }
+        self.counts.log_records += rows as u64;
+        self.counts.log_keys = self.folded.len() as u64;
         let index_bytes = self.map.memory_bytes() + self.folded.capacity() * size_of::<Folded>();
         let parts_bytes: usize = self.parts.iter().map(Part::memory_bytes).sum();
         self.reservation.resize((index_bytes + parts_bytes) as u64);
@@ -206,6 +242,11 @@ impl LogRecords {
         let mut is_changed = false;
         for row in 0..keys.len() {
             let pick = self.meet(&keys, ordering.as_ref(), row)?;
+            match pick {
+                Some(Pick::Base(_)) => {}
+                Some(Pick::Log { .. }) => self.counts.updated += 1,
+                None => self.counts.deleted += 1,
+            }
             is_changed |= pick != Some(Pick::Base(row as u32));
             picks.extend(pick);
         }

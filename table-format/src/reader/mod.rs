@@ -10,6 +10,7 @@ mod commit_filter;
 mod filter;
 mod key_map;
 mod log;
+mod log_compaction;
 mod merge;
 mod ordering;
 mod pick;
@@ -27,10 +28,11 @@ use crate::error::{Error, Result};
 use crate::file_group::{BaseFile, FileSlice, Visibility};
 use crate::storage::Storage;
 
+pub(crate) use base::BaseRows;
 pub(crate) use commit_filter::CommitFilter;
 pub use filter::BaseFileFilter;
+pub(crate) use merge::MergeCounts;
 
-use base::BaseRows;
 use columns::Columns;
 use merge::LogRecords;
 use pick::Inserts;
@@ -88,31 +90,12 @@ pub(crate) async fn read_slice(
         options.projection.as_deref(),
         !slice.log_files.is_empty(),
     )?;
-    let logs = log::read_logs(&context, slice, &columns, &options.memory).await?;
-    let needs_all = context.commits.is_none() || logs.as_ref().is_some_and(LogRecords::has_partial);
-    let is_wanted = |file: &&BaseFile| {
-        needs_all
-            || context
-                .commits
-                .as_ref()
-                .is_some_and(|commits| commits.includes(file.instant.as_str()))
-    };
-    let may_skip = filter::may_skip_base_rows(&context, logs.as_ref());
-    let base_options = ReadOptions {
-        filter: options.filter.clone().filter(|_| may_skip),
-        ..options.clone()
-    };
-    let base = match slice.base_file.as_ref().filter(is_wanted) {
-        Some(file) => Some(BaseRows::open(&context, slice, file, &columns, &base_options).await?),
-        None => None,
-    };
+    let (base, merger) = open(&context, slice, &columns, options).await?;
     let reader = SliceReader {
         base,
-        logs,
-        inserts: None,
+        merger,
         columns,
         commits: context.commits,
-        batch_rows_max: options.batch_rows_max,
     };
     let stream = futures::stream::try_unfold(reader, |mut reader| async move {
         let batch = reader.next().await?;
@@ -121,15 +104,96 @@ pub(crate) async fn read_slice(
     Ok(stream.boxed())
 }
 
-/// The state of reading one slice. Cancel-safe: dropping it loses nothing.
-struct SliceReader {
-    base: Option<BaseRows>,
+/// A slice about to be merged into a new base file: its base rows with all columns of the table, and what is to become of
+/// them. The two are apart so that merging can run on the CPU pool.
+///
+/// # Errors
+/// As [`read_slice`].
+pub(crate) async fn open_merge(
+    context: &ReadContext,
+    slice: &FileSlice,
+    options: &ReadOptions,
+) -> Result<(Option<BaseRows>, Merger)> {
+    let columns = Columns::plan(context, None, !slice.log_files.is_empty())?;
+    open(context, slice, &columns, options).await
+}
+
+async fn open(
+    context: &ReadContext,
+    slice: &FileSlice,
+    columns: &Columns,
+    options: &ReadOptions,
+) -> Result<(Option<BaseRows>, Merger)> {
+    let logs = log::read_logs(context, slice, columns, &options.memory).await?;
+    let needs_all = context.commits.is_none() || logs.as_ref().is_some_and(LogRecords::has_partial);
+    let is_wanted = |file: &&BaseFile| {
+        needs_all
+            || context
+                .commits
+                .as_ref()
+                .is_some_and(|commits| commits.includes(file.instant.as_str()))
+    };
+    let may_skip = filter::may_skip_base_rows(context, logs.as_ref());
+    let base_options = ReadOptions {
+        filter: options.filter.clone().filter(|_| may_skip),
+        ..options.clone()
+    };
+    let base = match slice.base_file.as_ref().filter(is_wanted) {
+        Some(file) => Some(BaseRows::open(context, slice, file, columns, &base_options).await?),
+        None => None,
+    };
+    let merger = Merger {
+        logs,
+        inserts: None,
+        batch_rows_max: options.batch_rows_max,
+    };
+    Ok((base, merger))
+}
+
+/// The logs of a slice, for the base rows to be merged with.
+#[derive(Debug)]
+pub(crate) struct Merger {
     logs: Option<LogRecords>,
     /// Log records without a base row, once the base file has ended.
     inserts: Option<Inserts>,
+    batch_rows_max: usize,
+}
+
+impl Merger {
+    /// What becomes of the next base rows.
+    pub(crate) fn merge(&mut self, base: RecordBatch) -> Result<RecordBatch> {
+        match &mut self.logs {
+            Some(logs) => logs.merge_base(&base),
+            None => Ok(base),
+        }
+    }
+
+    /// The next rows that only the logs hold; for when the base file has ended.
+    pub(crate) fn inserts(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(logs) = &mut self.logs else {
+            return Ok(None);
+        };
+        let inserts = self.inserts.get_or_insert_with(|| Inserts::of(logs));
+        let rows = inserts.next(logs, self.batch_rows_max)?;
+        logs.counts.inserted += rows.as_ref().map_or(0, |rows| rows.num_rows() as u64);
+        Ok(rows)
+    }
+
+    /// What was met so far.
+    pub(crate) fn counts(&self) -> MergeCounts {
+        self.logs
+            .as_ref()
+            .map(|logs| logs.counts)
+            .unwrap_or_default()
+    }
+}
+
+/// The state of reading one slice. Cancel-safe: dropping it loses nothing.
+struct SliceReader {
+    base: Option<BaseRows>,
+    merger: Merger,
     columns: Columns,
     commits: Option<Arc<CommitFilter>>,
-    batch_rows_max: usize,
 }
 
 impl SliceReader {
@@ -146,20 +210,11 @@ impl SliceReader {
     async fn next_merged(&mut self) -> Result<Option<RecordBatch>> {
         if let Some(base) = &mut self.base {
             match base.next().await? {
-                Some(batch) => {
-                    return match &mut self.logs {
-                        Some(logs) => logs.merge_base(&batch).map(Some),
-                        None => Ok(Some(batch)),
-                    };
-                }
+                Some(batch) => return self.merger.merge(batch).map(Some),
                 None => self.base = None,
             }
         }
-        let Some(logs) = &self.logs else {
-            return Ok(None);
-        };
-        let inserts = self.inserts.get_or_insert_with(|| Inserts::of(logs));
-        inserts.next(logs, self.batch_rows_max)
+        self.merger.inserts()
     }
 
     /// Drops rows of other commits and columns that were only needed on the way.

@@ -5,6 +5,7 @@
 //! its own, with an `impl Services` that holds its entry points.
 
 mod cleaning;
+pub mod compaction;
 mod savepoint;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::storage::Storage;
-use crate::timeline::{Action, ActiveTimeline, Instant, State};
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::state::next_time;
 
 /// A service's instant under way.
@@ -35,16 +35,31 @@ impl ServiceAction {
         plan: Vec<u8>,
     ) -> Result<Self> {
         let timeline = ActiveTimeline::load(storage, config).await?;
+        let time = next_time(config, env, &timeline, None).await?;
+        Self::request_at(storage, env, config, action, time, plan).await
+    }
+
+    /// Puts a plan on the timeline under a time that was taken before the plan was made.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when another writer took the same time.
+    pub(crate) async fn request_at(
+        storage: &Storage,
+        env: &Env,
+        config: &TableConfig,
+        action: Action,
+        time: InstantTime,
+        plan: Vec<u8>,
+    ) -> Result<Self> {
         let instant = Instant {
-            time: next_time(config, env, &timeline, None).await?,
+            time,
             action,
             state: State::Requested,
             completion: None,
         };
-        storage
-            .create(&timeline.path_of(&instant), plan.into())
-            .await?;
-        Ok(Self::resume(storage, env, config, &instant))
+        let requested = Self::resume(storage, env, config, &instant);
+        storage.create(&requested.path(), plan.into()).await?;
+        Ok(requested)
     }
 
     /// Takes up an instant that is on the timeline, in whatever state it is pending.

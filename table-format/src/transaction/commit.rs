@@ -175,6 +175,13 @@ impl Transaction {
         }
         let touched: BTreeSet<(Option<&str>, Option<&str>)> =
             self.upserter.written().map(group_key).collect();
+        let is_base_file = |stat: &&WriteStat| stat.log_files.is_none();
+        let rewritten: BTreeSet<(Option<&str>, Option<&str>)> = self
+            .upserter
+            .written()
+            .filter(is_base_file)
+            .map(group_key)
+            .collect();
         for plan in timeline
             .pending()
             .filter(|instant| instant.action == Action::Clustering)
@@ -201,6 +208,11 @@ impl Transaction {
             .filter(|instant| !self.seen.contains(&instant.time))
         {
             let metadata = timeline.read_metadata(other).await?;
+            // A compaction changes no row, and a log that completes after its plan lies on top of what it wrote.
+            let touched = match metadata.compacted {
+                Some(true) => &rewritten,
+                _ => &touched,
+            };
             if metadata
                 .write_stats()
                 .any(|stat| touched.contains(&group_key(stat)))

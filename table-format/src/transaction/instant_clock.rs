@@ -57,6 +57,11 @@ pub(crate) fn instant_time_at(moment: DateTime<Utc>, is_utc: bool) -> Result<Ins
         .parse()
 }
 
+/// Seconds from one instant to another; `None` when one of them is no date.
+pub(crate) fn seconds_between(from: &InstantTime, to: &InstantTime) -> Option<i64> {
+    Some((parse(to)? - parse(from)?).num_seconds())
+}
+
 /// Times on the timeline carry no zone: that of the table, or the local one.
 fn wall_clock(now: DateTime<Utc>, is_utc: bool) -> NaiveDateTime {
     let now = if is_utc {

@@ -13,6 +13,7 @@ mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
-pub(crate) use instant_clock::instant_time_at;
-pub(crate) use state::disable_metadata_table;
+pub(crate) use instant_clock::{instant_time_at, seconds_between};
+pub(crate) use rollback::delete_markers;
+pub(crate) use state::{disable_metadata_table, next_time};
 pub use table_writer::TableWriter;

@@ -44,6 +44,8 @@ pub(crate) struct DataFiles {
     instant: InstantTime,
     /// Counts files, so that names and sequence numbers of one instant differ and ascend.
     next_task: AtomicU64,
+    /// Tells the names of one attempt at an instant from those of another.
+    attempt: u64,
     created: Mutex<Vec<String>>,
     known_partitions: Mutex<HashSet<String>>,
 }
@@ -61,10 +63,16 @@ pub(crate) struct NewFile<F> {
 impl DataFiles {
     /// Files of `instant`.
     pub(crate) fn new(storage: Storage, instant: InstantTime) -> Self {
+        Self::of_attempt(storage, instant, 0)
+    }
+
+    /// Files of one of several attempts at `instant`, which may overlap: a plan can be taken up by more than one.
+    pub(crate) fn of_attempt(storage: Storage, instant: InstantTime, attempt: u64) -> Self {
         Self {
             storage,
             instant,
             next_task: AtomicU64::new(0),
+            attempt,
             created: Mutex::default(),
             known_partitions: Mutex::default(),
         }
@@ -80,7 +88,7 @@ impl DataFiles {
         let task = self.next_task.fetch_add(1, Ordering::Relaxed);
         let file = BaseFile {
             file_id: file_id.to_owned(),
-            write_token: format!("{task}-0-0"),
+            write_token: format!("{task}-0-{}", self.attempt),
             instant: self.instant.clone(),
             extension: "parquet".to_owned(),
             size_bytes: 0,
@@ -103,7 +111,7 @@ impl DataFiles {
             file_id: file_id.to_owned(),
             instant: self.instant.clone(),
             version,
-            write_token: Some(format!("{task}-0-0")),
+            write_token: Some(format!("{task}-0-{}", self.attempt)),
             is_cdc: false,
             size_bytes: 0,
         };

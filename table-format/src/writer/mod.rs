@@ -16,8 +16,10 @@ mod upsert;
 pub use bulk_insert::{BulkInsertFactory, BulkInsertWriter};
 pub use options::WriterOptions;
 
+pub(crate) use bulk_insert::{base_file_stat, to_i64};
 pub(crate) use context::WriteContext;
-pub(crate) use data_files::{DataFiles, MARKER_ROOT, PARTITION_METADATA};
+pub(crate) use data_files::{DataFiles, MARKER_ROOT, MarkerKind, PARTITION_METADATA};
+pub(crate) use stamp::constant_column;
 pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;

@@ -100,3 +100,11 @@ impl BlockHeader {
         self.0.insert(key, text);
     }
 }
+
+#[cfg(test)]
+impl BlockHeader {
+    /// A header of these texts.
+    pub(crate) fn of_texts<const N: usize>(texts: [(HeaderKey, &str); N]) -> Self {
+        Self(texts.map(|(key, text)| (key, text.to_owned())).into())
+    }
+}

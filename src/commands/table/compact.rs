@@ -1,0 +1,98 @@
+//! `lakebed table compact`: plans and executes compactions.
+
+use serde_json::{Value, json};
+use table_format::Result;
+use table_format::env::{Env, MemoryBudget};
+use table_format::service::compaction::{Due, ExecutedCompaction, PlannedCompaction};
+use table_format::table::Table;
+use table_format::timeline::InstantTime;
+
+use super::settings::{Setting, properties};
+
+/// What merging may take, unless one slice alone has larger logs.
+const MEMORY_BYTES: u64 = 512 << 20;
+
+/// Arguments of `lakebed table compact`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompactArgs {
+    /// The table: a path or URL
+    path: String,
+    /// Only plan: whoever comes next may execute it, another engine too
+    #[arg(long, conflicts_with = "execute")]
+    schedule_only: bool,
+    /// Execute a pending plan, of ours or of another engine, instead of planning one
+    #[arg(long, value_name = "INSTANT")]
+    execute: Option<InstantTime>,
+    /// An option of the compaction, such as hoodie.compaction.target.io=1024
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
+    /// JSON instead of text, an object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn compact(args: &CompactArgs) -> Result<Vec<String>> {
+    let table = Table::open(&args.path).await?;
+    let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
+    let services = table.services(env, properties(&args.set));
+    let time = match &args.execute {
+        Some(time) => time.clone(),
+        None => {
+            let planned = services.schedule_compaction(Due::Now).await?;
+            let Some(planned) = planned else {
+                return Ok(nothing(args.json));
+            };
+            if args.schedule_only {
+                return Ok(vec![planned_line(&planned, args.json)]);
+            }
+            planned.instant.time
+        }
+    };
+    let executed = services.execute_compaction(&time).await?;
+    Ok(vec![executed_line(&executed, args.json)])
+}
+
+/// There is no line of JSON for what has not happened.
+fn nothing(json: bool) -> Vec<String> {
+    if json {
+        Vec::new()
+    } else {
+        vec!["nothing to compact: no file group has logs, or those that have stand in a pending plan".to_owned()]
+    }
+}
+
+fn planned_line(planned: &PlannedCompaction, json: bool) -> String {
+    let instant = planned.instant.time.as_str();
+    if json {
+        let line: Value = json!({
+            "instant": instant, "action": "compaction", "state": "requested", "groups": planned.groups,
+            "log_files": planned.log_files, "log_bytes": planned.log_bytes
+        });
+        return line.to_string();
+    }
+    format!(
+        "{instant} planned: {} groups, {} log files of {} bytes",
+        planned.groups, planned.log_files, planned.log_bytes
+    )
+}
+
+fn executed_line(executed: &ExecutedCompaction, json: bool) -> String {
+    let instant = executed.instant.time.as_str();
+    if json {
+        let completion = executed
+            .instant
+            .completion
+            .as_ref()
+            .map(InstantTime::as_str);
+        let line: Value = json!({
+            "instant": instant, "action": "commit", "state": "completed", "completion": completion,
+            "groups": executed.groups, "log_files": executed.log_files, "rows": executed.rows,
+            "bytes_in": executed.bytes_in, "bytes_out": executed.bytes_out
+        });
+        return line.to_string();
+    }
+    format!(
+        "{instant} compacted: {} groups, {} log files merged, {} rows, {} bytes in, {} bytes out",
+        executed.groups, executed.log_files, executed.rows, executed.bytes_in, executed.bytes_out
+    )
+}

@@ -1,0 +1,209 @@
+//! The execution of a plan: debris of earlier attempts goes, base files are written, and the instant is completed.
+//!
+//! Until it completes nothing is visible, and the plan stays whatever happens: whoever comes next begins again. Java:
+//! RunCompactionActionExecutor; Spec: Hudi 1.2.0, "Compaction".
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::config::TableConfig;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::file_group::{BaseFileFormat, Horizon, Visibility};
+use crate::reader::ReadContext;
+use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
+use crate::schema::meta::{with_meta_columns, without_meta_columns};
+use crate::storage::Storage;
+use crate::table::Table;
+use crate::timeline::metadata::{
+    CommitMetadata, CompactionPlan, Payload, SCHEMA_KEY, WriteOperation,
+};
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::{ServiceAction, delete_markers, disable_metadata_table};
+use crate::writer::{DataFiles, MARKER_ROOT};
+
+use super::ExecutedCompaction;
+use super::inputs::Inputs;
+use super::merge::{Compactor, MergedSlice};
+use super::options::CompactionOptions;
+use super::strategy::log_bytes;
+
+/// Plans hold file names since version 2, whole paths in version 1.
+const PLAN_VERSION_MAX: i32 = 2;
+/// Distinguishes attempts of one instant; small enough for Java's `int`.
+const ATTEMPTS: u64 = 1_000_000_000;
+
+/// Executes the plan of `pending`.
+pub(super) async fn execute(
+    storage: &Storage,
+    env: &Env,
+    config: &TableConfig,
+    timeline: &ActiveTimeline,
+    pending: &Instant,
+    options: &CompactionOptions,
+) -> Result<ExecutedCompaction> {
+    let time = &pending.time;
+    let plan: CompactionPlan = timeline.read_plan(pending).await?;
+    if plan
+        .version
+        .is_some_and(|version| version > PLAN_VERSION_MAX)
+    {
+        let version = plan.version.unwrap_or_default();
+        return Err(Error::unsupported(format!(
+            "its plan is of version {version}"
+        )));
+    }
+    let inputs = Inputs::find(storage, config, timeline, &plan, time).await?;
+    let schema = table_schema(config, timeline).await?;
+    let compactor = compactor(storage, env, config, timeline, time, &schema, options)?;
+    remove_debris(storage, time, &inputs.debris).await?;
+    let mut action = ServiceAction::resume(storage, env, config, pending);
+    action.start(Bytes::new()).await?;
+    let merged: Vec<MergedSlice> = stream::iter(&inputs.slices)
+        .map(|slice| compactor.merge(slice))
+        .buffer_unordered(options.writer.parallelism)
+        .try_collect()
+        .await?;
+
+    let config = check_still_ours(storage, config, time, &merged).await?;
+    disable_metadata_table(storage, env, &config).await?;
+    let mut metadata = CommitMetadata::new(WriteOperation::Compact);
+    metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), schema)]);
+    for slice in &merged {
+        metadata.add_stat(slice.stat.clone());
+    }
+    let instant = action.complete(metadata.encode_avro()?).await?;
+    if let Err(error) = delete_markers(storage, time).await {
+        // The commit stands; leftover markers harm nobody.
+        tracing::warn!(instant = %time, %error, "markers were left behind");
+    }
+    let sum = |of: fn(&MergedSlice) -> u64| merged.iter().map(of).sum::<u64>();
+    let base_bytes = inputs
+        .slices
+        .iter()
+        .filter_map(|slice| slice.base_file.as_ref());
+    let executed = ExecutedCompaction {
+        instant,
+        groups: merged.len() as u64,
+        log_files: inputs
+            .slices
+            .iter()
+            .map(|slice| slice.log_files.len() as u64)
+            .sum(),
+        rows: sum(|slice| slice.rows),
+        bytes_in: base_bytes.map(|file| file.size_bytes).sum::<u64>()
+            + inputs.slices.iter().map(log_bytes).sum::<u64>(),
+        bytes_out: sum(|slice| slice.size_bytes),
+    };
+    tracing::info!(
+        table = config.name(), instant = %time, groups = executed.groups, log_files = executed.log_files,
+        rows = executed.rows, "compacted"
+    );
+    Ok(executed)
+}
+
+/// Avro JSON of the table's schema, without meta columns, as commits carry it.
+async fn table_schema(config: &TableConfig, timeline: &ActiveTimeline) -> Result<String> {
+    let newest = timeline.latest_schema(None).await?;
+    newest
+        .or_else(|| config.create_schema().map(str::to_owned))
+        .ok_or_else(|| {
+            Error::corrupt(
+                config.name(),
+                "neither a commit nor the table's properties tell its schema",
+            )
+        })
+}
+
+fn compactor(
+    storage: &Storage,
+    env: &Env,
+    config: &TableConfig,
+    timeline: &ActiveTimeline,
+    time: &InstantTime,
+    schema: &str,
+    options: &CompactionOptions,
+) -> Result<Compactor> {
+    let name = config.name();
+    let with_meta = with_meta_columns(&without_meta_columns(avro_to_arrow(schema)?.as_ref()));
+    let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
+    let millis = u64::try_from(env.clock.now().timestamp_millis()).unwrap_or_default();
+    Ok(Compactor {
+        context: ReadContext {
+            storage: storage.clone(),
+            config: Arc::new(config.clone()),
+            schema: Arc::clone(&with_meta),
+            visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
+            commits: None,
+        },
+        env: env.clone(),
+        format: BaseFileFormat {
+            schema: with_meta,
+            avro_schema,
+            table_name: name.to_owned(),
+            record_key: config.record_key_fields(),
+            options: options.writer.base_file.clone(),
+        },
+        files: DataFiles::of_attempt(storage.clone(), time.clone(), millis % ATTEMPTS),
+    })
+}
+
+/// Deletes what an earlier attempt wrote: the files that bear the instant, what uploads of files with markers left, and
+/// the markers last, so that a crash in between is mended the same way.
+async fn remove_debris(storage: &Storage, time: &InstantTime, files: &[String]) -> Result<()> {
+    for path in files {
+        storage.delete(path).await?;
+    }
+    let folder = format!("{MARKER_ROOT}/{time}");
+    for (path, _) in storage.list_recursive(&folder).await? {
+        let marked = path
+            .strip_prefix(&folder)
+            .and_then(|path| path.strip_prefix('/'));
+        if let Some((data_file, _)) = marked.and_then(|path| path.rsplit_once(".marker.")) {
+            storage.delete_staging(data_file).await?;
+        }
+        storage.delete(&path).await?;
+    }
+    Ok(())
+}
+
+/// Nobody else may have completed or begun the plan again meanwhile: whoever begins again removes our files. The table's
+/// settings are read anew (hazard 26).
+async fn check_still_ours(
+    storage: &Storage,
+    config: &TableConfig,
+    time: &InstantTime,
+    merged: &[MergedSlice],
+) -> Result<TableConfig> {
+    let conflict = |what: String| Err(Error::new(ErrorKind::Conflict, what));
+    let table = Table::open_storage(storage.clone()).await?;
+    if table.config().version() != config.version() {
+        return conflict(format!(
+            "another engine took the table from version {} to {}; execute the plan again",
+            config.version(),
+            table.config().version()
+        ));
+    }
+    let timeline = table.timeline().await?;
+    let ours = timeline.find(time, Action::Compaction);
+    if ours.is_none_or(|instant| instant.state != State::Inflight) {
+        return conflict("another writer has completed or cancelled it meanwhile".to_owned());
+    }
+    for slice in merged {
+        let found = storage.size(&slice.path).await;
+        if found
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
+            let path = &slice.path;
+            return conflict(format!(
+                "{path} is gone: another writer has begun the plan again"
+            ));
+        }
+        found?;
+    }
+    Ok(table.config().clone())
+}

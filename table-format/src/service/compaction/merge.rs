@@ -1,0 +1,178 @@
+//! One slice into its new base file: base rows stream by and meet the logs; rows that only the logs hold follow.
+//!
+//! Rows keep their meta columns except the file name. Java: HoodieCompactor, FileGroupReaderBasedMergeHandle.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
+
+use crate::env::{Env, run_on_cpu};
+use crate::error::{Error, Result};
+use crate::file_group::{BaseFile, BaseFileFormat, BaseFileWriter, FileSlice, WrittenBaseFile};
+use crate::reader::{MergeCounts, Merger, ReadContext, ReadOptions, open_merge};
+use crate::schema::meta::META_COLUMNS;
+use crate::timeline::metadata::{RuntimeStats, WriteStat};
+use crate::writer::{DataFiles, MarkerKind, base_file_stat, constant_column, to_i64};
+
+use super::strategy::log_bytes;
+
+/// A byte of a log takes about so many bytes as columns.
+const DECODED_BYTES_PER_LOG_BYTE: u64 = 3;
+/// No slice waits for more than this part of the memory; a larger one is merged all the same.
+const MEMORY_SHARE: u64 = 4;
+
+/// Merges the slices of one plan.
+#[derive(Debug)]
+pub(super) struct Compactor {
+    pub(super) context: ReadContext,
+    pub(super) env: Env,
+    pub(super) format: BaseFileFormat,
+    pub(super) files: DataFiles,
+}
+
+/// A slice with its new base file.
+#[derive(Debug)]
+pub(super) struct MergedSlice {
+    pub(super) path: String,
+    pub(super) rows: u64,
+    pub(super) size_bytes: u64,
+    pub(super) stat: WriteStat,
+}
+
+/// How a merge went, for its statistics.
+struct Progress {
+    began: DateTime<Utc>,
+    read: DateTime<Utc>,
+    counts: MergeCounts,
+}
+
+impl Compactor {
+    /// Writes the base file that takes the place of `slice`.
+    pub(super) async fn merge(&self, slice: &FileSlice) -> Result<MergedSlice> {
+        let kind = match slice.base_file {
+            Some(_) => MarkerKind::Merge,
+            None => MarkerKind::Create,
+        };
+        let new = self
+            .files
+            .new_base_file(&slice.partition_path, &slice.file_id, kind)
+            .await?;
+        let (storage, env) = (self.context.storage.clone(), self.env.clone());
+        let mut writer = BaseFileWriter::try_new(&self.format, storage, env, new.path.clone())?;
+        let progress = match self.copy_rows(slice, &new.file, &mut writer).await {
+            Ok(progress) => progress,
+            Err(error) => {
+                writer.abort().await?;
+                let group = &slice.file_id;
+                return Err(error.context(format!("merging file group {group}")));
+            }
+        };
+        let written = writer.finish().await?;
+        Ok(MergedSlice {
+            stat: self.stat(slice, new.file, &written, &progress)?,
+            path: new.path,
+            rows: written.rows,
+            size_bytes: written.size_bytes,
+        })
+    }
+
+    async fn copy_rows(
+        &self,
+        slice: &FileSlice,
+        file: &BaseFile,
+        writer: &mut BaseFileWriter,
+    ) -> Result<Progress> {
+        let began = self.env.clock.now();
+        // The logs of a slice are held at once. Slices wait for each other rather than fill the memory together.
+        let memory = &self.env.memory;
+        let room = log_bytes(slice).saturating_mul(DECODED_BYTES_PER_LOG_BYTE);
+        let room = memory
+            .reserve(room.min(memory.ceiling_bytes() / MEMORY_SHARE))
+            .await;
+        let options = ReadOptions::new(memory.clone());
+        let (base, merger) = open_merge(&self.context, slice, &options).await?;
+        drop(room);
+        let read = self.env.clock.now();
+        // The jobs run one after the other; the lock is never contended.
+        let merger = Arc::new(Mutex::new(merger));
+        let name: Arc<str> = file.to_string().into();
+        if let Some(mut base) = base {
+            while let Some(rows) = base.next().await? {
+                let (merger, name) = (Arc::clone(&merger), Arc::clone(&name));
+                writer
+                    .write(move |_| {
+                        with_file_name(&locked(&merger, |merger| merger.merge(rows))?, &name)
+                    })
+                    .await?;
+            }
+        }
+        loop {
+            let logs = Arc::clone(&merger);
+            let inserts = run_on_cpu(move || locked(&logs, Merger::inserts)).await?;
+            let Some(rows) = inserts else { break };
+            let name = Arc::clone(&name);
+            writer.write(move |_| with_file_name(&rows, &name)).await?;
+        }
+        let counts = locked(&merger, |merger| merger.counts());
+        Ok(Progress {
+            began,
+            read,
+            counts,
+        })
+    }
+
+    fn stat(
+        &self,
+        slice: &FileSlice,
+        file: BaseFile,
+        written: &WrittenBaseFile,
+        progress: &Progress,
+    ) -> Result<WriteStat> {
+        let counts = &progress.counts;
+        let read_millis = (progress.read - progress.began).num_milliseconds();
+        let written_millis = (self.env.clock.now() - progress.read).num_milliseconds();
+        let new = FileSlice {
+            base_file: Some(file),
+            log_files: Vec::new(),
+            ..slice.clone()
+        };
+        Ok(WriteStat {
+            prev_commit: Some(slice.base_instant.to_string()),
+            prev_base_file: slice.base_file.as_ref().map(ToString::to_string),
+            num_inserts: Some(to_i64(counts.inserted)?),
+            num_update_writes: Some(to_i64(counts.updated)?),
+            num_deletes: Some(to_i64(counts.deleted)?),
+            total_log_records: Some(to_i64(counts.log_records)?),
+            total_updated_records_compacted: Some(to_i64(counts.log_keys)?),
+            total_log_blocks: Some(to_i64(counts.log_blocks)?),
+            total_corrupt_log_block: Some(to_i64(counts.corrupt_blocks)?),
+            total_rollback_blocks: Some(to_i64(counts.rollback_blocks)?),
+            total_log_files_compacted: Some(to_i64(slice.log_files.len() as u64)?),
+            total_log_size_compacted: Some(to_i64(log_bytes(slice))?),
+            total_log_read_time_ms: Some(read_millis),
+            runtime_stats: Some(RuntimeStats {
+                total_scan_time: Some(read_millis),
+                total_create_time: Some(0),
+                total_upsert_time: Some(written_millis),
+            }),
+            ..base_file_stat(&new, written)?
+        })
+    }
+}
+
+fn locked<T>(merger: &Mutex<Merger>, work: impl FnOnce(&mut Merger) -> T) -> T {
+    work(&mut merger.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The same rows, as rows of the file `name`.
+fn with_file_name(rows: &RecordBatch, name: &str) -> Result<RecordBatch> {
+    let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+    let column = columns
+        .get_mut(META_COLUMNS.len() - 1)
+        .ok_or_else(|| Error::internal("merged rows lack their meta columns"))?;
+    *column = Arc::new(constant_column(name, rows.num_rows())?);
+    let schema: SchemaRef = rows.schema();
+    Ok(RecordBatch::try_new(schema, columns)?)
+}

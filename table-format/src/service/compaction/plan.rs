@@ -1,0 +1,158 @@
+//! The plan: which slices, with which files, and that nothing completed before it is missing.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::config::TableConfig;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::file_group::view::latest_slices;
+use crate::file_group::{FileSlice, Horizon, Visibility};
+use crate::storage::Storage;
+use crate::timeline::metadata::{
+    CompactionOperation, CompactionPlan, Payload, RequestedReplaceMetadata,
+};
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
+use crate::transaction::{ServiceAction, next_time};
+
+use super::options::CompactionOptions;
+use super::strategy::{Selection, log_bytes};
+use super::{Due, PlannedCompaction};
+
+/// How often a plan is made anew because a writer completed while it was made.
+const ATTEMPTS: usize = 5;
+
+/// Partition path and file id.
+type GroupId = (String, String);
+
+/// Puts a plan on the timeline, if one is due and there is something to merge.
+pub(super) async fn schedule(
+    storage: &Storage,
+    env: &Env,
+    config: &TableConfig,
+    mut timeline: ActiveTimeline,
+    options: &CompactionOptions,
+    due: Due,
+) -> Result<Option<PlannedCompaction>> {
+    for _ in 0..ATTEMPTS {
+        // The time comes before the listing: what completes later belongs to the slice that the plan begins.
+        let time = next_time(config, env, &timeline, None).await?;
+        if due == Due::WhenTriggered && !options.trigger.is_due(&timeline, &time) {
+            return Ok(None);
+        }
+        let slices = candidates(storage, config, &timeline).await?;
+        let slices = options.selection.choose(slices);
+        if slices.is_empty() {
+            return Ok(None);
+        }
+        let plan = plan_of(&slices, &options.selection);
+        let action = Action::Compaction;
+        let payload = plan.encode_avro()?;
+        let requested =
+            ServiceAction::request_at(storage, env, config, action, time, payload).await?;
+        let instant = requested.instant().clone();
+        let now = ActiveTimeline::load(storage, config).await?;
+        if is_complete(&timeline, &now, &instant.time) {
+            let planned = PlannedCompaction {
+                instant,
+                groups: slices.len() as u64,
+                log_files: slices
+                    .iter()
+                    .map(|slice| slice.log_files.len() as u64)
+                    .sum(),
+                log_bytes: slices.iter().map(log_bytes).sum(),
+            };
+            tracing::info!(table = config.name(), instant = %planned.instant.time, groups = planned.groups, "planned a compaction");
+            return Ok(Some(planned));
+        }
+        storage.delete(&now.path_of(&instant)).await?;
+        timeline = ActiveTimeline::load(storage, config).await?;
+    }
+    let message = format!(
+        "table {}: writers complete faster than a compaction can be planned; try again",
+        config.name()
+    );
+    Err(Error::new(ErrorKind::Conflict, message))
+}
+
+/// Whether no write has completed before the plan's time that was not seen when the plan was made (hazard 18), and no
+/// other plan was made meanwhile, which might name the same groups (hazard 20).
+fn is_complete(seen: &ActiveTimeline, now: &ActiveTimeline, time: &InstantTime) -> bool {
+    let known: BTreeSet<&Instant> = seen.instants().iter().collect();
+    let mut late = now.instants().iter().filter(|instant| {
+        let matters = match instant.action {
+            Action::Compaction | Action::LogCompaction | Action::Clustering => true,
+            _ => instant.action.is_write() && instant.completion.is_some(),
+        };
+        matters && instant.time != *time && instant.end_time() < time && !known.contains(instant)
+    });
+    late.next().is_none()
+}
+
+/// The newest slices with logs whose groups stand in no plan (hazards 19 and 20). The logs of writes that are not completed
+/// are not among them.
+async fn candidates(
+    storage: &Storage,
+    config: &TableConfig,
+    timeline: &ActiveTimeline,
+) -> Result<Vec<FileSlice>> {
+    let planned = groups_in_plans(timeline).await?;
+    let visibility = Visibility::new(timeline, Horizon::Latest);
+    let mut slices = latest_slices(storage, config, timeline, &visibility).await?;
+    slices.retain(|slice| {
+        !slice.log_files.is_empty()
+            && !planned.contains(&(slice.partition_path.clone(), slice.file_id.clone()))
+    });
+    Ok(slices)
+}
+
+/// The groups that pending compactions, log compactions and clusterings are to merge or replace.
+async fn groups_in_plans(timeline: &ActiveTimeline) -> Result<HashSet<GroupId>> {
+    let mut groups = HashSet::new();
+    for pending in timeline.pending() {
+        match pending.action {
+            Action::Compaction | Action::LogCompaction => {
+                let plan: CompactionPlan = timeline.read_plan(pending).await?;
+                let operations = plan.operations.unwrap_or_default().into_iter();
+                groups.extend(operations.map(|operation| {
+                    (
+                        operation.partition_path.unwrap_or_default(),
+                        operation.file_id.unwrap_or_default(),
+                    )
+                }));
+            }
+            Action::Clustering | Action::ReplaceCommit => {
+                let plan: RequestedReplaceMetadata = timeline.read_plan(pending).await?;
+                let inputs = plan.clustering_plan.and_then(|plan| plan.input_groups);
+                let slices = inputs
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|group| group.slices);
+                groups.extend(slices.flatten().map(|slice| {
+                    (
+                        slice.partition_path.unwrap_or_default(),
+                        slice.file_id.unwrap_or_default(),
+                    )
+                }));
+            }
+            _ => {}
+        }
+    }
+    Ok(groups)
+}
+
+fn plan_of(slices: &[FileSlice], selection: &Selection) -> CompactionPlan {
+    let operations = slices.iter().map(|slice| CompactionOperation {
+        base_instant_time: Some(slice.base_instant.to_string()),
+        delta_file_paths: Some(slice.log_files.iter().map(ToString::to_string).collect()),
+        data_file_path: slice.base_file.as_ref().map(ToString::to_string),
+        file_id: Some(slice.file_id.clone()),
+        partition_path: Some(slice.partition_path.clone()),
+        metrics: Some(selection.metrics(slice)),
+        bootstrap_file_path: None,
+    });
+    CompactionPlan {
+        operations: Some(operations.collect()),
+        extra_metadata: Some(std::collections::BTreeMap::new()),
+        ..CompactionPlan::default()
+    }
+}
