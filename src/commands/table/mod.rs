@@ -1,5 +1,7 @@
 //! `lakebed table`: what a table is, what has happened to it, and its services. A file per subcommand.
 
+mod archive;
+mod settings;
 mod show;
 mod timeline;
 
@@ -14,8 +16,15 @@ pub(crate) enum TableCommand {
     #[command(after_help = "Example:\n  lakebed table show lake/shop/orders")]
     Show(TableArgs),
     /// The instants, oldest first
-    #[command(after_help = "Example:\n  lakebed table timeline lake/shop/orders --json")]
-    Timeline(TableArgs),
+    #[command(
+        after_help = "Examples:\n  lakebed table timeline lake/shop/orders --json\n  lakebed table timeline lake/shop/orders --archived"
+    )]
+    Timeline(timeline::TimelineArgs),
+    /// Move old instants into the archive
+    #[command(
+        after_help = "Example:\n  lakebed table archive lake/shop/orders --set hoodie.keep.max.commits=50 --set hoodie.keep.min.commits=40"
+    )]
+    Archive(archive::ArchiveArgs),
 }
 
 /// A table, and how it is shown.
@@ -32,6 +41,7 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
     let lines = match &command {
         TableCommand::Show(args) => show::show(args).await,
         TableCommand::Timeline(args) => timeline::timeline(args).await,
+        TableCommand::Archive(args) => archive::archive(args).await,
     };
     let lines = lines.map_err(Failure::other)?;
     let mut out = std::io::stdout().lock();

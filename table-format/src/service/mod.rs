@@ -4,6 +4,8 @@
 //! execution. A crash between the two leaves the plan; whoever comes next takes it up. Every service has a file or folder of
 //! its own, with an `impl Services` that holds its entry points.
 
+mod archival;
+
 use std::collections::BTreeMap;
 
 use crate::config::TableConfig;
@@ -12,6 +14,8 @@ use crate::error::Result;
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::ActiveTimeline;
+
+pub use archival::{ArchivalPlan, ArchivalReport, Limit, Reason};
 
 /// The services of one table. Clones are cheap.
 #[derive(Debug, Clone)]

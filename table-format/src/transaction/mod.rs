@@ -13,4 +13,5 @@ mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub(crate) use rollback::delete_markers;
 pub use table_writer::TableWriter;

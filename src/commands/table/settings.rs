@@ -1,0 +1,41 @@
+//! `--set KEY=VALUE`: options of Hudi, as they are.
+
+use std::collections::BTreeMap;
+
+/// Options that a table, writer or service takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Settings {
+    /// An option of Hudi; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// The options by key; of one given twice the last counts.
+    pub(crate) fn properties(&self) -> BTreeMap<String, String> {
+        self.set.iter().cloned().collect()
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(format!("`{text}` is not KEY=VALUE")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_end_at_the_first_equals_sign() {
+        let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
+        assert_eq!(key_and_value("hoodie.a=b=c"), pair("hoodie.a", "b=c"));
+        assert_eq!(key_and_value("hoodie.a="), pair("hoodie.a", ""));
+        assert!(key_and_value("hoodie.a").is_err());
+        assert!(key_and_value("=b").is_err());
+    }
+}
