@@ -7,7 +7,7 @@ use table_format::service::CleanSummary;
 use table_format::table::Table;
 use table_format::timeline::InstantTime;
 
-use super::settings::{Setting, properties};
+use super::settings::Settings;
 
 /// Cleaning reads names, not rows.
 const MEMORY_BYTES: u64 = 64 << 20;
@@ -26,9 +26,8 @@ pub(crate) struct CleanArgs {
     /// Execute a pending plan, of ours or of another engine, instead of planning one
     #[arg(long, value_name = "INSTANT")]
     execute: Option<InstantTime>,
-    /// An option of the cleaner, such as hoodie.clean.commits.retained=10
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<Setting>,
+    #[command(flatten)]
+    settings: Settings,
     /// JSON instead of text, an object a line
     #[arg(long)]
     json: bool,
@@ -37,7 +36,7 @@ pub(crate) struct CleanArgs {
 pub(super) async fn clean(args: &CleanArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
     let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
-    let services = table.services(env, properties(&args.set));
+    let services = table.services(env, args.settings.properties());
     let (cleans, verb) = if args.dry_run {
         (services.preview_clean().await?, "would delete")
     } else if args.schedule_only {

@@ -7,7 +7,7 @@ use table_format::service::compaction::{Due, ExecutedCompaction, PlannedCompacti
 use table_format::table::Table;
 use table_format::timeline::InstantTime;
 
-use super::settings::{Setting, properties};
+use super::settings::Settings;
 
 /// What merging may take, unless one slice alone has larger logs.
 const MEMORY_BYTES: u64 = 512 << 20;
@@ -23,9 +23,8 @@ pub(crate) struct CompactArgs {
     /// Execute a pending plan, of ours or of another engine, instead of planning one
     #[arg(long, value_name = "INSTANT")]
     execute: Option<InstantTime>,
-    /// An option of the compaction, such as hoodie.compaction.target.io=1024
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<Setting>,
+    #[command(flatten)]
+    settings: Settings,
     /// JSON instead of text, an object a line
     #[arg(long)]
     json: bool,
@@ -34,7 +33,7 @@ pub(crate) struct CompactArgs {
 pub(super) async fn compact(args: &CompactArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
     let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
-    let services = table.services(env, properties(&args.set));
+    let services = table.services(env, args.settings.properties());
     let time = match &args.execute {
         Some(time) => time.clone(),
         None => {

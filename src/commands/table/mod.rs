@@ -1,5 +1,6 @@
 //! `lakebed table`: what a table is, what has happened to it, and its services. A file per subcommand.
 
+mod archive;
 mod clean;
 mod compact;
 mod savepoint;
@@ -17,9 +18,6 @@ pub(crate) enum TableCommand {
     /// Properties, schema and sizes
     #[command(after_help = "Example:\n  lakebed table show lake/shop/orders")]
     Show(TableArgs),
-    /// The instants, oldest first
-    #[command(after_help = "Example:\n  lakebed table timeline lake/shop/orders --json")]
-    Timeline(TableArgs),
     /// Delete the files that no query needs any more
     #[command(after_help = "\
 Examples:
@@ -45,6 +43,16 @@ Examples:
 
 Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
     Compact(compact::CompactArgs),
+    /// The instants, oldest first
+    #[command(
+        after_help = "Examples:\n  lakebed table timeline lake/shop/orders --json\n  lakebed table timeline lake/shop/orders --archived"
+    )]
+    Timeline(timeline::TimelineArgs),
+    /// Move old instants into the archive
+    #[command(
+        after_help = "Example:\n  lakebed table archive lake/shop/orders --set hoodie.keep.max.commits=50 --set hoodie.keep.min.commits=40"
+    )]
+    Archive(archive::ArchiveArgs),
 }
 
 /// A table, and how it is shown.
@@ -64,6 +72,7 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
         TableCommand::Clean(args) => clean::clean(args).await,
         TableCommand::Savepoint(command) => savepoint::savepoint(command).await,
         TableCommand::Compact(args) => compact::compact(args).await,
+        TableCommand::Archive(args) => archive::archive(args).await,
     };
     let lines = lines.map_err(Failure::other)?;
     let mut out = std::io::stdout().lock();

@@ -1,17 +1,35 @@
 //! `lakebed table timeline`: what has happened to a table.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use table_format::Result;
 use table_format::table::Table;
+use table_format::timeline::archived::Selection;
 use table_format::timeline::metadata::CommitMetadata;
-use table_format::timeline::{Instant, State};
+use table_format::timeline::{ActiveTimeline, Instant, State};
 
-use super::TableArgs;
+/// A table, and which of its instants are shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TimelineArgs {
+    /// The table: a path or URL
+    path: String,
+    /// The archived instants, too
+    #[arg(long)]
+    archived: bool,
+    /// JSON instead of text: an object a line
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) async fn timeline(args: &TableArgs) -> Result<Vec<String>> {
+pub(super) async fn timeline(args: &TimelineArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
     let timeline = table.timeline().await?;
-    let mut lines = Vec::new();
+    let mut lines = if args.archived {
+        archived(&table, &timeline, args.json).await?
+    } else {
+        Vec::new()
+    };
     for instant in timeline.instants() {
         let is_commit = instant.state == State::Completed && instant.action.is_write();
         let metadata = if is_commit {
@@ -26,6 +44,36 @@ pub(super) async fn timeline(args: &TableArgs) -> Result<Vec<String>> {
         });
     }
     Ok(lines)
+}
+
+/// The archived instants, by begin time. What is on the active timeline still, or in the archive twice, is shown once.
+async fn archived(table: &Table, timeline: &ActiveTimeline, is_json: bool) -> Result<Vec<String>> {
+    let mut lines: BTreeMap<Instant, String> = BTreeMap::new();
+    table
+        .archived()
+        .await?
+        .visit(&Selection::default(), |archived| {
+            let instant = archived.instant.clone();
+            if timeline.find(&instant.time, instant.action).is_some() {
+                return Ok(());
+            }
+            let metadata = if instant.action.is_write() {
+                Some(archived.into_commit()?.1)
+            } else {
+                None
+            };
+            let line = if is_json {
+                let mut value = instant_json(&instant, metadata.as_ref());
+                value["archived"] = json!(true);
+                value.to_string()
+            } else {
+                format!("{} archived", instant_text(&instant, metadata.as_ref()))
+            };
+            lines.insert(instant, line);
+            Ok(())
+        })
+        .await?;
+    Ok(lines.into_values().collect())
 }
 
 fn state_name(state: State) -> &'static str {

@@ -191,6 +191,26 @@ impl TableConfig {
         }
     }
 
+    /// Table-relative directory of the archived timeline. Java: HoodieTableMetaClient#getArchivePath.
+    pub fn archive_dir(&self) -> String {
+        match self.version {
+            TableVersion::Six => {
+                let folder = self
+                    .properties
+                    .get_non_blank(key::ARCHIVE_FOLDER)
+                    .unwrap_or("archived");
+                format!(".hoodie/{folder}")
+            }
+            TableVersion::Eight | TableVersion::Nine => {
+                let folder = self
+                    .properties
+                    .get_non_blank(key::HISTORY_PATH)
+                    .unwrap_or("history");
+                format!("{}/{folder}", self.timeline_dir())
+            }
+        }
+    }
+
     /// Format of base files in upper case; `PARQUET` unless said.
     pub fn base_file_format(&self) -> String {
         let format = self
@@ -303,6 +323,7 @@ mod tests {
         assert_eq!(config.merge_mode(), MergeMode::CommitTime);
         assert_eq!(config.key_generator(), KeyGeneratorType::NonPartition);
         assert_eq!(config.timeline_dir(), ".hoodie");
+        assert_eq!(config.archive_dir(), ".hoodie/archived");
         assert_eq!(config.ordering_fields(), ["ts"]);
     }
 

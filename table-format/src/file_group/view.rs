@@ -6,7 +6,8 @@
 //! written after a compaction was scheduled form a slice without a base file until that compaction completes; readers
 //! merge it with the slice before, so here those logs go to the newest slice that has a base file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
 
@@ -15,7 +16,7 @@ use crate::error::Result;
 use crate::file_group::visibility::Visibility;
 use crate::file_group::{BaseFile, FileSlice, LogFile, join_path};
 use crate::storage::{ListedFile, Storage};
-use crate::timeline::{Action, ActiveTimeline, InstantTime};
+use crate::timeline::{Action, ActiveTimeline, ArchivedTimeline, InstantTime};
 
 /// Directories listed at a time.
 const LISTINGS_AT_ONCE: usize = 16;
@@ -59,7 +60,8 @@ impl ReplacedGroups {
         Ok(Self(groups))
     }
 
-    fn contains(&self, partition_path: &str, file_id: &str) -> bool {
+    /// Whether a group is among them.
+    pub fn contains(&self, partition_path: &str, file_id: &str) -> bool {
         !self.0.is_empty()
             && self
                 .0
@@ -78,15 +80,73 @@ pub async fn latest_slices(
     visibility: &Visibility,
 ) -> Result<Vec<FileSlice>> {
     let replaced = ReplacedGroups::load(timeline, visibility).await?;
+    let partitions = list_partitions(storage).await?;
+    let visibility = with_archived_completions(storage, config, &partitions, visibility).await?;
     let mut slices = Vec::new();
-    for partition in list_partitions(storage).await? {
-        for (file_id, group) in file_groups(&partition, config.version(), visibility) {
+    for partition in partitions {
+        for (file_id, group) in file_groups(&partition, config.version(), &visibility) {
             if !replaced.contains(&partition.partition_path, &file_id) {
                 slices.extend(group.into_iter().next_back());
             }
         }
     }
     Ok(slices)
+}
+
+/// Looks up when archived instants completed, as far as the slices of `partitions` depend on it: a log that began before a
+/// base file of its group belongs to the slice of that base file if it completed later. Such a log is rarely older than the
+/// active timeline; without one the archive is not touched.
+///
+/// # Errors
+/// `Corrupt` when the archive breaks its format; `Conflict` when it was merged meanwhile; `Unavailable` when the store
+/// gives up.
+pub async fn with_archived_completions<'a>(
+    storage: &Storage,
+    config: &TableConfig,
+    partitions: &[PartitionFiles],
+    visibility: &'a Visibility,
+) -> Result<Cow<'a, Visibility>> {
+    if !config.keeps_completion_times() {
+        return Ok(Cow::Borrowed(visibility));
+    }
+    let doubtful: BTreeSet<InstantTime> = partitions
+        .iter()
+        .flat_map(|partition| doubtful_logs(partition, visibility))
+        .collect();
+    if doubtful.is_empty() {
+        return Ok(Cow::Borrowed(visibility));
+    }
+    let archive = ArchivedTimeline::load(storage, config).await?;
+    let instants = archive.instants_at(&doubtful).await?;
+    Ok(Cow::Owned(visibility.clone().with_archived(&instants)))
+}
+
+/// The archived instants of logs that have a younger base file beside them.
+fn doubtful_logs(partition: &PartitionFiles, visibility: &Visibility) -> Vec<InstantTime> {
+    let mut newest_bases: HashMap<String, InstantTime> = HashMap::new();
+    let mut logs = Vec::new();
+    for file in &partition.files {
+        if let Some(log) = LogFile::parse(&file.name, file.size_bytes) {
+            if visibility.is_archived(&log.instant) {
+                logs.push(log);
+            }
+        } else if let Some(base) = BaseFile::parse(&file.name, file.size_bytes) {
+            let newest = newest_bases
+                .entry(base.file_id)
+                .or_insert_with(|| base.instant.clone());
+            if *newest < base.instant {
+                *newest = base.instant;
+            }
+        }
+    }
+    logs.into_iter()
+        .filter(|log| {
+            newest_bases
+                .get(&log.file_id)
+                .is_some_and(|base| log.instant < *base)
+        })
+        .map(|log| log.instant)
+        .collect()
 }
 
 /// Lists every partition of a table. A directory without partition metadata is none, as for Hudi.

@@ -1,7 +1,8 @@
 //! Which instants a reader sees: the answer to "is what this instant wrote committed, and when was it?".
 //!
 //! Java: HoodieTimeline#containsOrBeforeTimelineStarts, CompletionTimeQueryView. The archiver moves only completed
-//! instants away, so an instant older than the active timeline counts as committed.
+//! instants away, so an instant older than the active timeline counts as committed. When it completed is asked of the
+//! archive, and only where the answer matters: see [`Visibility::with_archived`].
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,6 +46,8 @@ pub struct Visibility {
     completed: HashMap<InstantTime, InstantTime>,
     /// Instants on the timeline that are pending or beyond the horizon.
     hidden: HashSet<InstantTime>,
+    /// Completion times of archived instants, as far as they were asked for.
+    archived: HashMap<InstantTime, InstantTime>,
     first_active: Option<InstantTime>,
     horizon: Horizon,
 }
@@ -69,6 +72,7 @@ impl Visibility {
         Self {
             completed,
             hidden,
+            archived: HashMap::new(),
             first_active: timeline.first_time().cloned(),
             horizon,
         }
@@ -84,16 +88,38 @@ impl Visibility {
         self.hidden.contains(time)
     }
 
-    /// When an instant completed, if it is to be seen. Of archived ones the begin time stands in: whatever they wrote
-    /// beside a compaction has been merged before they were archived.
+    /// When an instant completed, if it is to be seen. Of an archived one whose completion was not looked up the begin time
+    /// stands in.
     pub fn completion_of<'a>(&'a self, time: &'a InstantTime) -> Option<&'a InstantTime> {
-        self.completed
-            .get(time)
-            .or_else(|| self.is_archived(time).then_some(time))
+        self.completed.get(time).or_else(|| {
+            self.is_archived(time)
+                .then(|| self.archived.get(time).unwrap_or(time))
+        })
     }
 
-    fn is_archived(&self, time: &InstantTime) -> bool {
+    /// Adds what the archive says of some instants; those that completed beyond the horizon are hidden.
+    #[must_use]
+    pub fn with_archived<'a>(mut self, instants: impl IntoIterator<Item = &'a Instant>) -> Self {
+        for instant in instants
+            .into_iter()
+            .filter(|instant| instant.action.is_write())
+        {
+            if !self.horizon.includes(instant) {
+                self.hidden.insert(instant.time.clone());
+            } else if let Some(completion) = &instant.completion {
+                self.archived
+                    .insert(instant.time.clone(), completion.clone());
+            }
+        }
+        self
+    }
+
+    /// Whether an instant is older than the active timeline, and to be seen.
+    pub(crate) fn is_archived(&self, time: &InstantTime) -> bool {
         let before_start = self.first_active.as_ref().is_some_and(|first| time < first);
-        before_start && !self.hidden.contains(time) && self.horizon.includes_time(time)
+        before_start
+            && !self.completed.contains_key(time)
+            && !self.hidden.contains(time)
+            && self.horizon.includes_time(time)
     }
 }

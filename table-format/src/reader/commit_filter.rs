@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use crate::timeline::{ActiveTimeline, InstantTime};
 
 /// The commits whose rows are wanted, by begin time, which is what rows bear.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct CommitFilter {
     times: HashSet<String>,
-    /// Archived commits are wanted too: those after the first time and before the second.
+    /// All archived commits are wanted that began after the first time and before the second.
     archived: Option<(Option<InstantTime>, InstantTime)>,
 }
 
 impl CommitFilter {
-    /// The archived commits after `since`; when `since` lies on the active timeline these are none.
+    /// The archived commits that began after `since`; when `since` lies on the active timeline these are none.
     pub(crate) fn archived(timeline: &ActiveTimeline, since: Option<&InstantTime>) -> Self {
         let first = timeline
             .first_time()
@@ -24,13 +24,13 @@ impl CommitFilter {
         }
     }
 
-    /// Adds a commit of the active timeline.
+    /// Adds a commit.
     pub(crate) fn add(&mut self, time: &InstantTime) {
         self.times.insert(time.to_string());
     }
 
     /// Whether commits are wanted of which no metadata is at hand.
-    pub(crate) fn reaches_into_archive(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         self.archived.is_some()
     }
 

@@ -4,6 +4,7 @@
 //! execution. A crash between the two leaves the plan; whoever comes next takes it up. Every service has a file or folder of
 //! its own, with an `impl Services` that holds its entry points.
 
+mod archival;
 mod cleaning;
 pub mod compaction;
 mod savepoint;
@@ -17,6 +18,7 @@ use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::ActiveTimeline;
 
+pub use archival::{ArchivalPlan, ArchivalReport, Limit, Reason};
 pub use cleaning::CleanSummary;
 pub use savepoint::Savepoint;
 

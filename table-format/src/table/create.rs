@@ -8,10 +8,12 @@ use bytes::Bytes;
 use crate::config::{MergeMode, NewTable, TableConfig, TableType};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::file_group::Horizon;
 use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
 use crate::schema::meta::{is_meta_column, without_meta_columns};
 use crate::storage::Storage;
 use crate::table::{PROPERTIES_BACKUP_PATH, PROPERTIES_PATH, Table};
+use crate::timeline::archived::Selection;
 use crate::timeline::{ActiveTimeline, Instant};
 
 /// User properties with one of these beginnings are kept in the table; others steer only the writer they are given to.
@@ -112,7 +114,8 @@ impl Table {
     /// # Errors
     /// `Corrupt` when no schema is to be found or it cannot be read.
     pub async fn schema(&self) -> Result<SchemaRef> {
-        let newest = self.timeline().await?.latest_schema(None).await?;
+        let timeline = self.timeline().await?;
+        let newest = self.committed_schema(&timeline, &Horizon::Latest).await?;
         let text = newest
             .as_deref()
             .or_else(|| self.config().create_schema())
@@ -127,7 +130,8 @@ impl Table {
     }
 
     /// The newest completed write that carries `key` in its extra metadata, with all of it. Commits of other engines carry
-    /// only a schema, so the newest commit alone does not tell (hazard 25).
+    /// only a schema, so the newest commit alone does not tell (hazard 25): the walk goes back over the active timeline, by
+    /// completion, and on into the archive, by begin time.
     ///
     /// # Errors
     /// What the store says; `Corrupt` when a commit cannot be read.
@@ -142,7 +146,14 @@ impl Table {
                 return Ok(Some((instant.clone(), metadata.extra_metadata)));
             }
         }
-        Ok(None)
+        let archived = self
+            .archived()
+            .await?
+            .newest_write(&Selection::default(), |_, commit| {
+                Ok(commit.extra_metadata.contains_key(key))
+            })
+            .await?;
+        Ok(archived.map(|(instant, commit)| (instant, commit.extra_metadata)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `Table`: opens a table and hands out what others work with.
 
+mod archived;
 pub(crate) mod create;
 mod snapshot;
 

@@ -16,8 +16,9 @@ use crate::reader::{CommitFilter, ReadContext, ReadOptions, read_slice};
 use crate::schema::avro::avro_to_arrow;
 use crate::schema::meta::{with_meta_columns, without_meta_columns};
 use crate::table::Table;
+use crate::timeline::archived::Selection;
 use crate::timeline::metadata::CommitMetadata;
-use crate::timeline::{ActiveTimeline, InstantTime};
+use crate::timeline::{ActiveTimeline, Instant, InstantTime};
 
 /// A table as of some instant; what it shows does not change while others write.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ impl Table {
     pub async fn snapshot(&self, as_of: Option<&InstantTime>) -> Result<Snapshot> {
         let timeline = self.timeline().await?;
         let horizon = as_of.map_or(Horizon::Latest, |time| Horizon::BegunBy(time.clone()));
-        self.snapshot_of(&timeline, horizon).await
+        self.snapshot_of(&timeline, horizon, &[]).await
     }
 
     /// The rows of base files only: fast, and as old as the last compaction.
@@ -87,7 +88,7 @@ impl Table {
     }
 
     /// The latest state (as of `until`) of the rows that changed in `(since, until]`, by completion times of their
-    /// commits; on version 6, which keeps none, by begin times. Of commits that are archived only the begin time counts.
+    /// commits, archived or not; on version 6, which keeps none, by begin times.
     ///
     /// # Errors
     /// As [`Table::snapshot`]; `NotFound` when files that a commit of the range wrote have been cleaned away since.
@@ -108,8 +109,10 @@ impl Table {
             TableVersion::Six => Horizon::BegunBy(time.clone()),
             TableVersion::Eight | TableVersion::Nine => Horizon::CompletedBy(time.clone()),
         });
-        let mut commits = CommitFilter::archived(&timeline, since);
         let mut groups = HashSet::new();
+        let mut commits = self
+            .archived_commits(&timeline, since, until, &mut groups)
+            .await?;
         for instant in timeline
             .completed_writes()
             .filter(|instant| horizon.includes(instant))
@@ -119,8 +122,12 @@ impl Table {
                 collect_groups(&timeline.read_metadata(instant).await?, &mut groups);
             }
         }
-        let mut snapshot = self.snapshot_of(&timeline, horizon).await?;
-        if !commits.reaches_into_archive() {
+        let beyond = match &horizon {
+            Horizon::CompletedBy(until) => self.archived_beyond(until).await?,
+            Horizon::Latest | Horizon::BegunBy(_) => Vec::new(),
+        };
+        let mut snapshot = self.snapshot_of(&timeline, horizon, &beyond).await?;
+        if !commits.has_unread() {
             snapshot.slices.retain(|slice| {
                 groups.contains(&(slice.partition_path.clone(), slice.file_id.clone()))
             });
@@ -129,12 +136,45 @@ impl Table {
         Ok(snapshot)
     }
 
-    async fn snapshot_of(&self, timeline: &ActiveTimeline, horizon: Horizon) -> Result<Snapshot> {
-        let mut writes = timeline.completed_writes_by_completion();
-        writes.retain(|instant| horizon.includes(instant));
-        let instant = writes.last().map(|instant| instant.time.clone());
+    /// The archived commits of a range, and the file groups that they wrote to. On version 6, and from the very beginning, it
+    /// takes no look at them: the begin times in the rows say it all.
+    async fn archived_commits(
+        &self,
+        timeline: &ActiveTimeline,
+        since: Option<&InstantTime>,
+        until: Option<&InstantTime>,
+        groups: &mut HashSet<(String, String)>,
+    ) -> Result<CommitFilter> {
+        if since.is_none() || !self.config().keeps_completion_times() {
+            return Ok(CommitFilter::archived(timeline, since));
+        }
+        let mut commits = CommitFilter::default();
+        let selection = Selection::default()
+            .completed_after(since)
+            .completed_by(until);
+        self.archived()
+            .await?
+            .visit(&selection, |archived| {
+                if archived.instant.action.is_write() {
+                    let (instant, metadata) = archived.into_commit()?;
+                    commits.add(&instant.time);
+                    collect_groups(&metadata, groups);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(commits)
+    }
+
+    async fn snapshot_of(
+        &self,
+        timeline: &ActiveTimeline,
+        horizon: Horizon,
+        archived: &[Instant],
+    ) -> Result<Snapshot> {
+        let instant = self.last_write(timeline, &horizon).await?;
         let schema = self.schema_within(timeline, &horizon).await?;
-        let visibility = Visibility::new(timeline, horizon);
+        let visibility = Visibility::new(timeline, horizon).with_archived(archived);
         let slices = latest_slices(self.storage(), self.config(), timeline, &visibility).await?;
         let schema = match schema {
             Some(schema) => schema,
@@ -165,9 +205,7 @@ impl Table {
         timeline: &ActiveTimeline,
         horizon: &Horizon,
     ) -> Result<Option<SchemaRef>> {
-        let committed = timeline
-            .latest_schema_among(|instant| horizon.includes(instant))
-            .await?;
+        let committed = self.committed_schema(timeline, horizon).await?;
         match committed
             .as_deref()
             .or_else(|| self.config().create_schema())

@@ -27,6 +27,7 @@ pub enum Fault {
 pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     calls: Arc<AtomicU64>,
+    reads: Arc<AtomicU64>,
     fail_at: u64,
     fault: Fault,
 }
@@ -45,6 +46,7 @@ impl FaultyStore {
         Self {
             inner,
             calls: Arc::default(),
+            reads: Arc::default(),
             fail_at,
             fault,
         }
@@ -53,6 +55,11 @@ impl FaultyStore {
     /// Changing calls so far.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Reads of files so far, parts of files and looks at their lengths included.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     fn next(&self) -> Outcome {
@@ -112,6 +119,7 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.inner.get_opts(location, options).await
     }
 

@@ -3,7 +3,7 @@
 //! Java: HoodieActiveTimeline, TimelineUtils. The three state files of an action lie side by side; the highest state
 //! counts. A compaction and the commit that completes it are one action, and so are clustering and replace commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, Result};
 use crate::file_group::join_path;
 use crate::storage::Storage;
-use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
+use crate::timeline::metadata::{CommitMetadata, Payload};
 use crate::timeline::{Action, Instant, InstantTime, State};
 
 /// The instants of a table that are not archived, in the order of their begin times.
@@ -80,11 +80,20 @@ impl ActiveTimeline {
         self.instants.iter().map(Instant::end_time).max()
     }
 
-    /// Begin time of the oldest instant; older ones are archived.
+    /// Begin time of the oldest write that is no savepoint's; older writes are archived. A savepointed commit may stay
+    /// behind when later ones are archived, and so may cleans and rollbacks, which are archived by rules of their own.
+    ///
+    /// Java: BaseHoodieTimeline#isBeforeTimelineStarts.
     pub fn first_time(&self) -> Option<&InstantTime> {
+        let savepoints: BTreeSet<&InstantTime> = self
+            .instants
+            .iter()
+            .filter(|instant| instant.action == Action::Savepoint)
+            .map(|instant| &instant.time)
+            .collect();
         self.instants
             .iter()
-            .find(|instant| instant.action != Action::Savepoint)
+            .find(|instant| instant.action.is_write() && !savepoints.contains(&instant.time))
             .map(|instant| &instant.time)
     }
 
@@ -126,17 +135,8 @@ impl ActiveTimeline {
         P::decode(&bytes).map_err(|error| error.context(self.path_of(instant)))
     }
 
-    /// Avro JSON of the table's schema: that of the latest write (completed no later than `until`) that may carry a
-    /// new one.
-    ///
-    /// # Errors
-    /// As [`ActiveTimeline::read_metadata`].
-    pub async fn latest_schema(&self, until: Option<&InstantTime>) -> Result<Option<String>> {
-        self.latest_schema_among(|instant| until.is_none_or(|until| instant.end_time() <= until))
-            .await
-    }
-
-    /// The same among the writes for which `counts` is true.
+    /// Avro JSON of the table's schema: that of the latest write that may carry a new one, among those for which `counts` is
+    /// true.
     ///
     /// # Errors
     /// As [`ActiveTimeline::read_metadata`].
@@ -148,9 +148,7 @@ impl ActiveTimeline {
         writes.retain(|instant| counts(instant));
         for instant in writes.into_iter().rev() {
             let metadata = self.read_metadata(instant).await?;
-            let operation = metadata.operation()?;
-            let carries_schema = operation.is_none_or(WriteOperation::can_update_schema);
-            if let Some(schema) = metadata.schema().filter(|_| carries_schema) {
+            if let Some(schema) = metadata.new_schema()? {
                 return Ok(Some(schema.to_owned()));
             }
         }

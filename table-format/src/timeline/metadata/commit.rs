@@ -114,6 +114,17 @@ impl CommitMetadata {
         self.operation_type.as_deref().map(str::parse).transpose()
     }
 
+    /// The schema, if this commit may have given the table a new one: services repeat the one they found.
+    ///
+    /// # Errors
+    /// As [`CommitMetadata::operation`].
+    pub fn new_schema(&self) -> Result<Option<&str>> {
+        let may_be_new = self
+            .operation()?
+            .is_none_or(WriteOperation::can_update_schema);
+        Ok(self.schema().filter(|_| may_be_new))
+    }
+
     /// Avro JSON of the table's schema as of this commit, if it carries one.
     pub fn schema(&self) -> Option<&str> {
         self.extra_metadata

@@ -24,6 +24,7 @@ pub use commit::{CommitMetadata, SCHEMA_KEY};
 pub use compaction::{CompactionOperation, CompactionPlan, CompactionStrategy};
 pub use operation::WriteOperation;
 pub use payload::Payload;
+pub(crate) use payload::decode_avro;
 pub use rollback::{
     InstantInfo, RollbackMetadata, RollbackPartitionMetadata, RollbackPlan, RollbackRequest,
 };

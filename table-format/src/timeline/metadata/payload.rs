@@ -61,7 +61,8 @@ pub(super) fn encode<T: Serialize>(schema: &str, payload: &T) -> Result<Vec<u8>>
     }))
 }
 
-fn decode_avro<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+/// Reads the record of a container file into whatever takes some of its fields.
+pub(crate) fn decode_avro<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let record = decode_single(bytes)?;
     let corrupt = |error: apache_avro::Error| {
         Error::corrupt(

@@ -1,0 +1,4 @@
+mod cost;
+mod crash;
+mod lake;
+mod scenario;

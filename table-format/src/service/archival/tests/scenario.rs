@@ -1,0 +1,273 @@
+use bytes::Bytes;
+
+use super::lake::{answers, commit, create, instants, services, times};
+use crate::config::TableType;
+use crate::error::ErrorKind;
+use crate::file_group::view::latest_slices;
+use crate::file_group::{Horizon, Visibility};
+use crate::service::{Limit, Reason};
+use crate::storage::Storage;
+use crate::table::Table;
+use crate::timeline::metadata::{CommitMetadata, Payload, SCHEMA_KEY, WriteOperation};
+use crate::timeline::{ActiveTimeline, Instant};
+
+const ALLOW_LIVE_LOGS: (&str, &str) = ("lakebed.archive.live.logs", "true");
+
+fn local(dir: &tempfile::TempDir) -> Storage {
+    Storage::open(dir.path().to_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_archived_is_still_answered() {
+    for table_type in [TableType::CopyOnWrite, TableType::MergeOnRead] {
+        let dir = tempfile::tempdir().unwrap();
+        let table = create(&local(&dir), table_type).await;
+        let archiver = services(
+            &table,
+            &[
+                ALLOW_LIVE_LOGS,
+                ("hoodie.compact.inline.max.delta.commits", "1"),
+            ],
+        );
+        let mut merges = 0;
+        for round in 0..6_i64 {
+            commit(
+                &table,
+                round * 3..round * 3 + 6,
+                &["@a", "b", "c", "d", "e"],
+            )
+            .await;
+            let (before, active) = instants(&table).await;
+            let expected = answers(&table, &times(&before)).await;
+            let planned = archiver.plan_archival().await.unwrap();
+            let report = archiver.archive().await.unwrap();
+            assert_eq!(report.plan, planned);
+            assert_eq!(
+                report.plan.instants.len(),
+                active - 2,
+                "{table_type:?} {report:?}"
+            );
+            merges += report.merges;
+            assert_eq!(instants(&table).await, (before.clone(), 2));
+            assert_eq!(answers(&table, &times(&before)).await, expected);
+            let again = archiver.archive().await.unwrap();
+            assert_eq!(
+                (again.plan.instants, again.plan.left_over),
+                (vec![], vec![])
+            );
+        }
+        assert!(merges >= 2, "{merges} merges");
+        let history = table
+            .storage()
+            .list(&table.config().archive_dir())
+            .await
+            .unwrap();
+        assert!(history.files.len() < 16, "{history:?}");
+        let timeline = table
+            .storage()
+            .list(&table.config().timeline_dir())
+            .await
+            .unwrap();
+        assert_eq!(timeline.files.len(), 6, "{timeline:?}");
+    }
+}
+
+#[tokio::test]
+async fn log_files_that_are_still_merged_hold_their_delta_commits_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = create(&local(&dir), TableType::MergeOnRead).await;
+    commit(&table, 0..4, &["a", "b", "c", "d", "e", "f"]).await;
+    let few = ("hoodie.compact.inline.max.delta.commits", "1");
+    let report = services(&table, &[few]).archive().await.unwrap();
+    // The first commit wrote a base file; the logs of the others lie on it.
+    let (all, active) = instants(&table).await;
+    let second = all.iter().nth(1).unwrap();
+    assert_eq!((report.plan.instants.len(), active), (1, 5));
+    let limit = Limit {
+        time: second.time.clone(),
+        reason: Reason::LiveLogs,
+    };
+    assert_eq!(report.plan.held_back_by, Some(limit));
+    let allowed = services(&table, &[few, ALLOW_LIVE_LOGS]);
+    assert_eq!(allowed.archive().await.unwrap().plan.instants.len(), 3);
+}
+
+#[tokio::test]
+async fn hazard_25_a_checkpoint_is_found_in_the_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = create(&local(&dir), TableType::CopyOnWrite).await;
+    commit(&table, 0..2, &["@1", "@2", "x", "@3"]).await;
+    for _ in 0..5 {
+        commit(&table, 0..2, &["a", "b", "c"]).await;
+        services(&table, &[]).archive().await.unwrap();
+    }
+    let (all, active) = instants(&table).await;
+    assert_eq!((all.len(), active), (19, 2));
+    let (at, extra) = table
+        .last_extra_metadata("lakebed.checkpoint")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(extra["lakebed.checkpoint"], "3");
+    assert_eq!(Some(&at), all.iter().nth(3));
+    let none = table.last_extra_metadata("other").await.unwrap();
+    assert_eq!(none, None);
+}
+
+#[tokio::test]
+async fn it_is_due_above_the_greatest_number_and_only_when_automatic() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = create(&local(&dir), TableType::CopyOnWrite).await;
+    commit(&table, 0..2, &["a", "b", "c", "d"]).await;
+    let archiver = services(&table, &[]);
+    assert_eq!(archiver.archive_if_due().await.unwrap(), None);
+    commit(&table, 0..2, &["e"]).await;
+    let manual = services(&table, &[("hoodie.archive.automatic", "false")]);
+    assert_eq!(manual.archive_if_due().await.unwrap(), None);
+    let report = archiver.archive_if_due().await.unwrap().unwrap();
+    assert_eq!(report.plan.instants.len(), 3);
+    let wrong = services(&table, &[("hoodie.keep.min.commits", "9")]);
+    let error = wrong.archive_if_due().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn leftovers_of_a_torn_run_are_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = create(&local(&dir), TableType::CopyOnWrite).await;
+    commit(&table, 0..2, &["a", "b", "c", "d", "e"]).await;
+    let (all, _) = instants(&table).await;
+    let (first, third) = (all.iter().next().unwrap(), all.iter().nth(2).unwrap());
+    let history = table.config().archive_dir();
+    let torn = Bytes::from_static(b"torn");
+    for name in [
+        format!("{}_{}_0.parquet", first.time, third.time),
+        format!(".{}_{}_0.parquet.crc", first.time, third.time),
+        "manifest_1".to_owned(),
+        ".manifest_1.crc".to_owned(),
+        "_version_".to_owned(),
+        "._version_.crc".to_owned(),
+    ] {
+        let body = if name == "_version_" {
+            Bytes::from_static(b"0")
+        } else {
+            torn.clone()
+        };
+        let path = format!("{history}/{name}");
+        table.storage().create(&path, body).await.unwrap();
+    }
+    services(&table, &[]).archive().await.unwrap();
+    assert_eq!(instants(&table).await, (all, 2));
+    let left = table.storage().list(&history).await.unwrap();
+    assert!(
+        left.files.iter().all(|file| !file.name.ends_with(".crc")),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_table_of_version_6_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = local(&dir);
+    let text = "hoodie.table.name=t\nhoodie.table.version=6\nhoodie.timeline.layout.version=1\n";
+    storage
+        .create(".hoodie/hoodie.properties", text.into())
+        .await
+        .unwrap();
+    let table = Table::open_storage(storage).await.unwrap();
+    let error = services(&table, &[]).archive().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+/// Adds an instant with its three files; `name` is that of the completed one.
+async fn instant(table: &Table, name: &str, commit: &CommitMetadata) {
+    let completed = Instant::parse_file_name(name).unwrap();
+    let folder = table.config().timeline_dir();
+    let bytes = commit.encode_avro().unwrap();
+    for (name, body) in [
+        (
+            format!("{}.{}.requested", completed.time, completed.action),
+            Vec::new(),
+        ),
+        (name.to_owned(), bytes),
+    ] {
+        let path = format!("{folder}/{name}");
+        table.storage().create(&path, body.into()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_completed_after_a_compaction_was_requested_stays_in_its_slice() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = local(&dir);
+    let table = create(&storage, TableType::MergeOnRead).await;
+    let delta = CommitMetadata::new(WriteOperation::Upsert);
+    let compaction = CommitMetadata::new(WriteOperation::Compact);
+    // The log of 3 completes after 5 was requested: it belongs onto 5's base file, that of 2 below it.
+    for (name, commit) in [
+        ("01_01.deltacommit", &delta),
+        ("02_04.deltacommit", &delta),
+        ("03_07.deltacommit", &delta),
+        ("05_08.commit", &compaction),
+        ("11_12.deltacommit", &delta),
+        ("21_22.deltacommit", &delta),
+        ("31_32.deltacommit", &delta),
+        ("41_42.deltacommit", &delta),
+    ] {
+        instant(&table, name, commit).await;
+    }
+    for name in [
+        ".hoodie_partition_metadata",
+        "f_0_01.parquet",
+        ".f_02.log.1_0-0-0",
+        ".f_03.log.1_0-0-0",
+        "f_0_05.parquet",
+    ] {
+        storage.create(name, Bytes::new()).await.unwrap();
+    }
+    let slice = || async {
+        let timeline = ActiveTimeline::load(&storage, table.config())
+            .await
+            .unwrap();
+        let visibility = Visibility::new(&timeline, Horizon::Latest);
+        let slices = latest_slices(&storage, table.config(), &timeline, &visibility);
+        let slice = slices.await.unwrap().remove(0);
+        let logs: Vec<String> = slice.log_files.iter().map(ToString::to_string).collect();
+        (slice.base_instant.to_string(), logs)
+    };
+    let before = slice().await;
+    assert_eq!(
+        before,
+        ("05".to_owned(), vec![".f_03.log.1_0-0-0".to_owned()])
+    );
+    let few = ("hoodie.compact.inline.max.delta.commits", "1");
+    let archiver = services(&table, &[few, ALLOW_LIVE_LOGS]);
+    let archived = archiver.archive().await.unwrap().plan.instants;
+    assert_eq!(archived.len(), 6, "{archived:?}");
+    assert_eq!(slice().await, before);
+    // The compaction's plan is a part of what is kept; plain commits have none.
+    assert_eq!(instants(&table).await.0.len(), 8);
+}
+
+#[tokio::test]
+async fn an_archived_schema_counts_when_no_active_commit_carries_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = create(&local(&dir), TableType::CopyOnWrite).await;
+    let json = r#"{"type":"record","name":"r","fields":[{"name":"newer","type":["null","long"],"default":null}]}"#;
+    let mut written = CommitMetadata::new(WriteOperation::Upsert);
+    written
+        .extra_metadata
+        .insert(SCHEMA_KEY.to_owned(), json.to_owned());
+    instant(&table, "01_02.commit", &written).await;
+    for name in ["11_12", "21_22", "31_32", "41_42"] {
+        let service = CommitMetadata::new(WriteOperation::Compact);
+        instant(&table, &format!("{name}.commit"), &service).await;
+    }
+    services(&table, &[]).archive().await.unwrap();
+    let schema = table.schema().await.unwrap();
+    assert_eq!(schema.field(0).name(), "newer");
+    let snapshot = table.snapshot(None).await.unwrap();
+    assert!(snapshot.schema().column_with_name("newer").is_some());
+    let early = table.snapshot(Some(&"01".parse().unwrap())).await.unwrap();
+    assert_eq!(early.instant().unwrap().as_str(), "01");
+}
