@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 mod snapshot;
+mod write_options;
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
