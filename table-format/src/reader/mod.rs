@@ -10,7 +10,7 @@ mod commit_filter;
 mod key_map;
 mod log;
 mod merge;
-mod ordering;
+pub(crate) mod ordering;
 mod pick;
 
 use std::sync::Arc;

@@ -7,10 +7,13 @@
 mod action;
 mod commit;
 mod instant_clock;
+mod operation;
+mod replace;
 mod rollback;
 mod state;
 mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub(crate) use state::WritableTable;
 pub use table_writer::TableWriter;

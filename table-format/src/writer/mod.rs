@@ -4,12 +4,19 @@
 //! `WriteStat`. Nothing here is visible to readers before [`Transaction::commit`].
 
 mod bulk_insert;
+mod combine;
 mod context;
 mod copy_on_write;
+mod current_order;
 mod data_files;
+mod global;
 mod key_table;
 mod merge_on_read;
 mod options;
+mod ordering;
+mod prepare;
+mod route;
+mod sorted_insert;
 mod stamp;
 mod upsert;
 
@@ -18,6 +25,8 @@ pub use options::WriterOptions;
 
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT};
+pub(crate) use ordering::OrderingColumns;
+pub(crate) use sorted_insert::sorted_new_rows;
 pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;

@@ -2,5 +2,6 @@
 
 mod crash;
 mod model;
+mod operations;
 mod random;
 mod scenario;
