@@ -52,6 +52,14 @@ impl InputFormat {
     }
 }
 
+/// The columns of the table, from which text formats take the types of theirs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) schema: &'a SchemaRef,
+    /// Without the columns that no row has: of JSON, whose rows leave out what they like, they would be null.
+    pub(crate) only_present: bool,
+}
+
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// An opened input.
@@ -62,11 +70,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Opens a file, or standard input as `-`. Text formats take the types of their columns from `wanted`, if given.
+    /// Opens a file, or standard input as `-`.
     pub(crate) fn open(
         path: &str,
         format: Option<InputFormat>,
-        wanted: Option<&SchemaRef>,
+        wanted: Option<Wanted<'_>>,
     ) -> Result<Self> {
         let name = if path == "-" { "standard input" } else { path };
         let Some(format) = format.or_else(|| InputFormat::of_name(path)) else {
@@ -138,7 +146,7 @@ fn open_source(path: &str) -> Result<Source> {
 fn read_as(
     source: Source,
     format: InputFormat,
-    wanted: Option<&SchemaRef>,
+    wanted: Option<Wanted<'_>>,
 ) -> Result<(SchemaRef, Batches)> {
     Ok(match format {
         InputFormat::Csv => text::csv(source, wanted)?,

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::schema::storable_text;
-use super::{BATCH_ROWS, Batches};
+use super::{BATCH_ROWS, Batches, Wanted};
 
 /// What is looked at to tell types of columns.
 const HEAD_BYTES: u64 = 4 << 20;
@@ -23,7 +23,7 @@ const ROWS_LOOKED_AT: usize = 1_000;
 /// Reads comma-separated values with a header.
 pub(super) fn csv(
     source: impl Read + Send + 'static,
-    wanted: Option<&SchemaRef>,
+    wanted: Option<Wanted<'_>>,
 ) -> Result<(SchemaRef, Batches)> {
     let mut source = BufReader::new(source);
     let head = head_of(&mut source)?;
@@ -36,7 +36,7 @@ pub(super) fn csv(
         None => storable_text(&inferred),
         Some(wanted) => {
             let fields = inferred.fields().iter().map(|column| {
-                let known = wanted.field_with_name(column.name());
+                let known = wanted.schema.field_with_name(column.name());
                 let field = known.map_err(|_| {
                     anyhow!(
                         "column `{}` of the header is no column of the table",
@@ -66,7 +66,7 @@ pub(super) fn csv(
 /// Reads one JSON object a line.
 pub(super) fn json(
     source: impl Read + Send + 'static,
-    wanted: Option<&SchemaRef>,
+    wanted: Option<Wanted<'_>>,
 ) -> Result<(SchemaRef, Batches)> {
     let mut source = BufReader::new(source);
     let head = head_of(&mut source)?;
@@ -77,7 +77,10 @@ pub(super) fn json(
             storable_text(&in_order_of_appearance(&inferred, lines))
         }
         Some(wanted) => {
-            let fields = wanted.fields().iter();
+            let present = names_of(complete_lines(&head));
+            let fields = wanted.schema.fields().iter();
+            let fields =
+                fields.filter(|field| !wanted.only_present || present.contains(field.name()));
             let fields = fields.map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
             Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>()))
         }
@@ -95,6 +98,17 @@ pub(super) fn json(
 
 /// Inferred columns come in no order; rows have theirs.
 fn in_order_of_appearance(inferred: &Schema, lines: &[u8]) -> Schema {
+    let names = names_of(lines);
+    let mut fields: Vec<FieldRef> = inferred.fields().to_vec();
+    fields.sort_by_key(|field| {
+        let position = names.iter().position(|name| name == field.name());
+        (position.unwrap_or(usize::MAX), field.name().clone())
+    });
+    Schema::new(fields)
+}
+
+/// The names in the first rows, in the order of their appearance.
+fn names_of(lines: &[u8]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();
     for row in rows.map_while(Result::ok).take(ROWS_LOOKED_AT) {
@@ -105,12 +119,7 @@ fn in_order_of_appearance(inferred: &Schema, lines: &[u8]) -> Schema {
             }
         }
     }
-    let mut fields: Vec<FieldRef> = inferred.fields().to_vec();
-    fields.sort_by_key(|field| {
-        let position = names.iter().position(|name| name == field.name());
-        (position.unwrap_or(usize::MAX), field.name().clone())
-    });
-    Schema::new(fields)
+    names
 }
 
 fn head_of(source: &mut impl BufRead) -> Result<Vec<u8>> {
@@ -180,6 +189,13 @@ mod tests {
 
     use super::*;
 
+    fn typed(schema: &SchemaRef) -> Option<Wanted<'_>> {
+        Some(Wanted {
+            schema,
+            only_present: false,
+        })
+    }
+
     fn all((schema, batches): (SchemaRef, Batches)) -> (SchemaRef, Result<Vec<RecordBatch>>) {
         (schema, batches.collect())
     }
@@ -200,7 +216,7 @@ mod tests {
             Field::new("at", DataType::Utf8, true),
             Field::new("id", DataType::Int32, false),
         ]));
-        let (schema, batches) = all(csv(Cursor::new(text), Some(&wanted)).unwrap());
+        let (schema, batches) = all(csv(Cursor::new(text), typed(&wanted)).unwrap());
         assert_eq!(schema.field(0).data_type(), &DataType::Int32);
         assert_eq!(batches.unwrap()[0].num_columns(), 3);
     }
@@ -209,13 +225,13 @@ mod tests {
     fn a_bad_value_of_csv_is_named_with_column_and_line() {
         let wanted: SchemaRef =
             Arc::new(Schema::new(vec![Field::new("id", DataType::Int32, false)]));
-        let (_, batches) = all(csv(Cursor::new("id\n1\nx\n"), Some(&wanted)).unwrap());
+        let (_, batches) = all(csv(Cursor::new("id\n1\nx\n"), typed(&wanted)).unwrap());
         let error = batches.unwrap_err().to_string();
         assert!(
             error.contains("`id`") && error.contains("line 2"),
             "{error}"
         );
-        let unknown = csv(Cursor::new("id,other\n1,2\n"), Some(&wanted)).map(|_| ());
+        let unknown = csv(Cursor::new("id,other\n1,2\n"), typed(&wanted)).map(|_| ());
         assert!(unknown.unwrap_err().to_string().contains("`other`"));
     }
 
@@ -239,13 +255,13 @@ mod tests {
         ]));
         let (_, batches) = all(json(
             Cursor::new("{\"id\":1,\"raw\":\"AAE=\"}\n{\"id\":2}\n"),
-            Some(&wanted),
+            typed(&wanted),
         )
         .unwrap());
         let batches = batches.unwrap();
         assert_eq!(batches[0].column(0).as_ref(), &Int64Array::from(vec![1, 2]));
         assert_eq!(batches[0].column(1).as_binary::<i32>().value(0), [0, 1]);
-        let (_, unknown) = all(json(Cursor::new("{\"id\":1,\"x\":1}\n"), Some(&wanted)).unwrap());
+        let (_, unknown) = all(json(Cursor::new("{\"id\":1,\"x\":1}\n"), typed(&wanted)).unwrap());
         assert!(unknown.unwrap_err().to_string().contains('x'));
     }
 }

@@ -16,7 +16,7 @@ use super::create::NewTableArgs;
 use super::settings::Settings;
 use crate::commands::Failure;
 use crate::config::parse_bytes;
-use crate::input::{Input, InputFormat, schema_of_file, storable};
+use crate::input::{Input, InputFormat, Wanted, schema_of_file, storable};
 
 /// The part of the memory ceiling that one row group may fill.
 const ROW_GROUP_PART: u64 = 32;
@@ -104,12 +104,17 @@ pub(super) async fn write(args: &WriteArgs) -> Result<Vec<String>, Failure> {
     let env = Env::system(MemoryBudget::new(memory));
     let options = WriterOptions::from_properties(&properties).map_err(Failure::configuration)?;
     let options = options.with_row_group_bytes_max(memory / ROW_GROUP_PART);
+    let only_present = options.updates_partially();
     let storage = Storage::open(&args.path).map_err(Failure::other)?;
     let (table, input) = match Table::open_storage(storage.clone()).await {
         Ok(table) => {
             args.table.check(&args.path, table.config())?;
             let schema = table.schema().await.map_err(Failure::other)?;
-            (table, open_input(args, Some(&schema))?)
+            let wanted = Wanted {
+                schema: &schema,
+                only_present,
+            };
+            (table, open_input(args, Some(wanted))?)
         }
         Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
             if matches!(args.op, Operation::Delete | Operation::DeletePartition) {
@@ -117,7 +122,11 @@ pub(super) async fn write(args: &WriteArgs) -> Result<Vec<String>, Failure> {
             }
             let given = args.schema.as_deref().map(schema_of_file).transpose();
             let given = given.map_err(input_failure)?;
-            let input = open_input(args, given.as_ref())?;
+            let wanted = given.as_ref().map(|schema| Wanted {
+                schema,
+                only_present: false,
+            });
+            let input = open_input(args, wanted)?;
             let schema = match (given, &input) {
                 (Some(schema), _) => schema,
                 (None, Some(input)) => storable(input.schema()),
@@ -140,7 +149,7 @@ pub(super) async fn write(args: &WriteArgs) -> Result<Vec<String>, Failure> {
     Ok(vec![shown(&instant, args)])
 }
 
-fn open_input(args: &WriteArgs, wanted: Option<&SchemaRef>) -> Result<Option<Input>, Failure> {
+fn open_input(args: &WriteArgs, wanted: Option<Wanted<'_>>) -> Result<Option<Input>, Failure> {
     let Some(path) = &args.input else {
         if args.op == Operation::DeletePartition {
             return Ok(None);

@@ -77,6 +77,13 @@ impl WriteContext {
         self.conform_to(batch, &schema)
     }
 
+    /// The columns of the table that a batch lacks.
+    pub(crate) fn missing_columns(&self, batch: &RecordBatch) -> Vec<String> {
+        let names = self.schema.fields().iter().map(|field| field.name());
+        let is_missing = |name: &&String| batch.schema_ref().index_of(name).is_err();
+        names.filter(is_missing).cloned().collect()
+    }
+
     /// The rows of a bulk insert: in the columns of the table, without those that mark deletes.
     pub(crate) fn conform_new(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut rows = self.conform(batch)?;

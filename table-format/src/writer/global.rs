@@ -11,7 +11,7 @@ use crate::file_group::FileSlice;
 use crate::index::resolve::live_groups;
 use crate::record::RowKind;
 use crate::writer::combine::{Rows, combine};
-use crate::writer::current_order::{current_rows, record_keys};
+use crate::writer::current_rows::{current_rows, record_keys};
 use crate::writer::key_table::KeyTable;
 use crate::writer::prepare::Prepared;
 use crate::writer::upsert::Upserter;
@@ -124,7 +124,13 @@ impl Upserter {
                 table.insert(elsewhere[position].row);
                 of_row.insert(elsewhere[position].row, position);
             }
-            let current = current_rows(&self.context, elsewhere[*first].slice, &table).await?;
+            let current = current_rows(
+                &self.context,
+                elsewhere[*first].slice,
+                &table,
+                ordering.names(),
+            )
+            .await?;
             let current_order = ordering.of(&current)?;
             for (row, key) in record_keys(&current)?.iter().enumerate() {
                 let found = key.and_then(|key| table.find(key));

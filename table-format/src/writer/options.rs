@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::file_group::BaseFileOptions;
 
 const MIB: u64 = 1 << 20;
+const PARTIAL_UPDATE: &str = "hoodie.lakebed.partial.update";
 
 /// Settings of a [`TableWriter`](crate::writer::TableWriter).
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct WriterOptions {
     /// Whether bulk inserts are sorted by key (`hoodie.bulkinsert.sort.mode`, GLOBAL_SORT; Hudi's default is NONE, which
     /// makes the key ranges of its files overlap).
     pub(crate) sorts_bulk_inserts: bool,
+    /// Whether a row keeps the columns that an upsert lacks (`hoodie.lakebed.partial.update`, false; an option of ours).
+    pub(crate) updates_partially: bool,
     /// Keys are unique in the whole table (`hoodie.index.type=GLOBAL_SIMPLE` or `GLOBAL_BLOOM`); true: a row whose partition
     /// changes moves, false: it stays where it was.
     pub(crate) global_keys: Option<bool>,
@@ -51,6 +54,7 @@ impl Default for WriterOptions {
             combines_inserts: false,
             allows_duplicate_inserts: true,
             sorts_bulk_inserts: true,
+            updates_partially: false,
             global_keys: None,
             properties: BTreeMap::new(),
         }
@@ -112,6 +116,7 @@ impl WriterOptions {
             "hoodie.merge.allow.duplicate.on.inserts",
             &mut options.allows_duplicate_inserts,
         )?;
+        flag(properties, PARTIAL_UPDATE, &mut options.updates_partially)?;
         if let Some(mode) = properties.get("hoodie.bulkinsert.sort.mode") {
             options.sorts_bulk_inserts = match mode.to_ascii_uppercase().as_str() {
                 "GLOBAL_SORT" | "PARTITION_SORT" => true,
@@ -123,10 +128,20 @@ impl WriterOptions {
             };
         }
         options.global_keys = global_keys(properties)?;
+        if options.updates_partially && options.global_keys == Some(true) {
+            return Err(Error::invalid(format!(
+                "{PARTIAL_UPDATE} does not go with an index that moves rows between partitions"
+            )));
+        }
         options.properties.clone_from(properties);
         options.log_block_bytes = options.log_block_bytes.min(16 * MIB);
         options.small_file_bytes = options.small_file_bytes.min(options.file_bytes_max);
         Ok(options)
+    }
+
+    /// Whether rows keep the columns that an upsert lacks.
+    pub fn updates_partially(&self) -> bool {
+        self.updates_partially
     }
 
     /// Closes row groups at `bytes`, so that writers stay within the memory they are granted.

@@ -21,6 +21,8 @@ pub(super) struct Prepared {
     pub(super) keys: StringArray,
     /// `None` when the later row wins.
     pub(super) order: Option<BatchOrder>,
+    /// Columns of the table that the batch lacks and rows that are there keep; empty unless partial updates are asked for.
+    pub(super) missing: Vec<String>,
     /// The rows of each partition, in the order of their first appearance.
     pub(super) partitions: Vec<(String, Vec<u32>)>,
 }
@@ -81,7 +83,12 @@ impl Prepared {
         is_ordered: bool,
     ) -> Result<Self> {
         let has_rows = kinds.iter().any(|kind| *kind != RowKind::Delete);
-        let records = if has_rows {
+        let missing = if has_rows && context.options.updates_partially {
+            context.missing_columns(records)
+        } else {
+            Vec::new()
+        };
+        let records = if has_rows && missing.is_empty() {
             context.conform(records)?
         } else {
             context.conform_keys(records, is_ordered)?
@@ -111,6 +118,7 @@ impl Prepared {
             kinds,
             keys,
             order,
+            missing,
             partitions,
         })
     }

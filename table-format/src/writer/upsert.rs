@@ -18,9 +18,10 @@ use crate::writer::bulk_insert::OpenFile;
 use crate::writer::combine::{Rows, Tombstones, combine};
 use crate::writer::context::WriteContext;
 use crate::writer::copy_on_write::{GroupChanges, merge_into_base_file};
-use crate::writer::current_order::with_current_order;
+use crate::writer::current_rows::with_current_order;
 use crate::writer::data_files::MarkerKind;
 use crate::writer::merge_on_read::append_to_log;
+use crate::writer::partial_update::{fill_missing, whole_rows};
 use crate::writer::prepare::{PartitionRows, Prepared};
 use crate::writer::route::Job;
 
@@ -157,7 +158,8 @@ impl Upserter {
                 let file_id = format!("{}-0", self.context.env.ids.next_uuid());
                 let mut file =
                     OpenFile::create(&self.context, partition.path.to_owned(), &file_id).await?;
-                file.append(&self.context, partition.take(&rows)?).await?;
+                let rows = whole_rows(&self.context, &partition.take(&rows)?)?;
+                file.append(&self.context, rows).await?;
                 let (group, stat) = file.finish(&self.context).await?;
                 (group, stat, None)
             }
@@ -165,6 +167,8 @@ impl Upserter {
                 self.drop_unknown_deletes(partition, &group, &mut rows)
                     .await?;
                 let mut changes = partition.changes(&self.context, &rows)?;
+                let missing = &partition.batch.missing;
+                changes = fill_missing(&self.context, &group.slice, changes, missing).await?;
                 if changes.delete_order.is_none() {
                     changes = with_current_order(&self.context, &group.slice, changes).await?;
                 }
@@ -176,6 +180,8 @@ impl Upserter {
             }
             Job::Change(group, rows) => {
                 let changes = partition.changes(&self.context, &rows)?;
+                let missing = &partition.batch.missing;
+                let changes = fill_missing(&self.context, &group.slice, changes, missing).await?;
                 self.merge(*group, changes).await?
             }
             Job::Grow(group, upserts) => {
@@ -183,9 +189,11 @@ impl Upserter {
                     upserts,
                     deletes: Vec::new(),
                 };
+                let changes = partition.changes(&self.context, &rows)?;
                 let changes = GroupChanges {
+                    upserts: whole_rows(&self.context, &changes.upserts)?,
                     replaces: !self.context.options.allows_duplicate_inserts,
-                    ..partition.changes(&self.context, &rows)?
+                    ..changes
                 };
                 self.merge(*group, changes).await?
             }

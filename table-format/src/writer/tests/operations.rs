@@ -543,3 +543,44 @@ async fn deletes_need_only_keys_and_partitions() {
     };
     assert!(transaction.upsert(changes).await.is_err());
 }
+
+#[rstest]
+#[tokio::test]
+async fn partial_updates_keep_what_they_do_not_say(
+    #[values(COW, MOR)] table_type: TableType,
+    #[values(false, true)] is_event_time: bool,
+) {
+    let shape = shape(table_type, is_event_time);
+    let dir = tempfile::tempdir().unwrap();
+    let storage = local(&dir);
+    let table = create(&storage, shape).await;
+    let mut writer = writer_with(&table, &[("hoodie.lakebed.partial.update", "true")]).await;
+    let mut model = Model::default();
+    let rows = [row(1, "eu", 10, 5), row(2, "eu", 20, 5)];
+    commit(&mut writer, WriteOperation::Upsert, &rows).await;
+    model.apply(shape, &rows);
+    // Without `at`, which was made of the price; twice in one instant, so that the second sees what the first has written.
+    let mut transaction = writer.begin(WriteOperation::Upsert).await.unwrap();
+    for (price, ts) in [(11, 6), (12, 7)] {
+        let changes = batch(&[row(1, "eu", price, ts)]).records;
+        let part = changes.project(&[0, 1, 2, 3, 4, 6]).unwrap();
+        transaction.write(part).await.unwrap();
+        transaction.flush().await.unwrap();
+    }
+    transaction.commit(BTreeMap::new()).await.unwrap();
+    model.apply(shape, &[row(1, "eu", 12, 7)]);
+    let mut expected = model.expected();
+    let changed = expected
+        .get_mut(&("region=eu".to_owned(), "1".to_owned()))
+        .unwrap();
+    changed.insert("at".to_owned(), "1970-01-01T00:00:00.000010".to_owned());
+    assert_eq!(super::model::read_merged(&storage).await, expected);
+    let conflict = BTreeMap::from([
+        (
+            "hoodie.lakebed.partial.update".to_owned(),
+            "true".to_owned(),
+        ),
+        ("hoodie.index.type".to_owned(), "GLOBAL_BLOOM".to_owned()),
+    ]);
+    assert!(WriterOptions::from_properties(&conflict).is_err());
+}

@@ -1,8 +1,9 @@
-//! Deletes by key on merge-on-read tables that order by event time: they take the ordering values of the rows they delete.
+//! What a slice holds of some keys now, for writes that depend on it.
 //!
-//! A delete block without ordering value is forgotten as soon as a later log record of its key arrives, and if that has a
-//! lower ordering value than the base row, the base row is back (hazard 11). With the row's own value the delete wins over
-//! the row, and only rows that are no older come after it.
+//! Deletes by key on merge-on-read tables that order by event time take the ordering values of the rows they delete. A delete
+//! block without ordering value is forgotten as soon as a later log record of its key arrives, and if that has a lower
+//! ordering value than the base row, the base row is back (hazard 11). With the row's own value the delete wins over the row,
+//! and only rows that are no older come after it.
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub(super) async fn with_current_order(
         return Ok(changes);
     }
     let deletes = KeyTable::of_all(changes.deletes.clone());
-    let found = current_rows(context, slice, &deletes).await?;
+    let found = current_rows(context, slice, &deletes, ordering.names()).await?;
     Ok(GroupChanges {
         deletes: record_keys(&found)?.clone(),
         delete_order: Some(ordering.of(&found)?),
@@ -40,18 +41,15 @@ pub(super) async fn with_current_order(
     })
 }
 
-/// Record keys and ordering columns of those rows of a slice whose keys are wanted.
+/// Record keys and some columns of those rows of a slice whose keys are wanted.
 pub(super) async fn current_rows(
     context: &WriteContext,
     slice: &FileSlice,
     wanted: &KeyTable,
+    columns: &[String],
 ) -> Result<RecordBatch> {
     let schema = &context.base_format.schema;
-    let ordering = context
-        .ordering
-        .iter()
-        .flat_map(|ordering| ordering.names());
-    let names = std::iter::once(RECORD_KEY).chain(ordering.map(String::as_str));
+    let names = std::iter::once(RECORD_KEY).chain(columns.iter().map(String::as_str));
     let positions = names.map(|name| schema.index_of(name));
     let positions: Vec<usize> = positions.collect::<Result<_, _>>()?;
     let projected = Arc::new(schema.project(&positions)?);
