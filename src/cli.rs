@@ -31,10 +31,10 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     /// Run SQL over tables of a lake
     Query(commands::query::QueryArgs),
-    /// Inspect a table
+    /// Create, write and inspect a table
     #[command(
         subcommand,
-        after_help = "Examples:\n  lakebed table show lake/shop/orders\n  lakebed table timeline lake/shop/orders"
+        after_help = "Examples:\n  lakebed table write lake/trips --input trips.csv --op upsert --record-key id\n  lakebed table show lake/shop/orders\n  lakebed table timeline lake/shop/orders"
     )]
     Table(commands::table::TableCommand),
 }

@@ -5,6 +5,7 @@ mod commands;
 mod compare;
 mod config;
 mod display;
+mod input;
 mod output;
 mod telemetry;
 

@@ -20,4 +20,5 @@ mod memory;
 mod round_trip;
 mod schema_evolution;
 mod support;
+mod table_write;
 mod types;

@@ -78,7 +78,7 @@ async fn logs_in_by_every_plugin_in_clear_and_under_tls(#[case] version: &str) {
                 for _ in 0..2 {
                     let options = MySqlOptions {
                         ssl_mode: mode,
-                        ..options(&user, password)
+                        ..server.options(&user, password)
                     };
                     let connected = Connection::connect(&options).await;
                     let connection =
@@ -180,11 +180,11 @@ async fn resumes_by_file_and_by_gtid(#[case] version: &str) {
     let mut control = Connection::connect(&server.options("lake", "lakepw"))
         .await
         .unwrap();
-    let server = ServerInfo::read(&mut control).await.unwrap();
+    let info = ServerInfo::read(&mut control).await.unwrap();
     let start = current_position(&mut control).await.unwrap();
     server.run(&["INSERT INTO resume.t VALUES (1)"]).await;
     let mut positions = vec![start.clone()];
-    if server.has_gtid() {
+    if info.has_gtid() {
         positions.push(BinlogPosition {
             server: "another".to_owned(),
             file: "x.9".to_owned(),
@@ -204,7 +204,7 @@ async fn resumes_by_file_and_by_gtid(#[case] version: &str) {
         assert_eq!(rows, 1, "{position}");
     }
     let gtid = current_position(&mut control).await.unwrap().gtid;
-    assert_eq!(gtid.is_some(), server.has_gtid());
+    assert_eq!(gtid.is_some(), info.has_gtid());
     if let Some(gtid) = gtid {
         assert!(matches!(gtid.parse().unwrap(), GtidSet::MySql(_)));
     }

@@ -16,6 +16,7 @@ use serde_yaml_ng::{Mapping, Value};
 
 pub(crate) use error::ConfigError;
 use section::{File, Section};
+pub(crate) use text::parse_bytes;
 
 const MIB: u64 = 1 << 20;
 

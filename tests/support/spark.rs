@@ -102,6 +102,34 @@ impl Spark {
         self.ask(json!({"cmd": "sql", "sql": statement}));
     }
 
+    /// Lets Spark's writer do something with rows; a table that is not there is made with these options.
+    pub(crate) fn write(
+        &mut self,
+        table: &Path,
+        schema: &str,
+        rows: &[Value],
+        operation: &str,
+        version: u32,
+        options: &Value,
+    ) {
+        self.ask(json!({
+            "cmd": "write", "path": table, "rows": rows, "schema": schema, "operation": operation,
+            "table_version": version, "options": options
+        }));
+    }
+
+    /// Lets Spark compact the table now.
+    pub(crate) fn compact(&mut self, table: &Path) {
+        let path = table.display();
+        let options = "hoodie.compact.inline.max.delta.commits=1,hoodie.metadata.enable=false";
+        for operation in ["schedule", "run"] {
+            let call = format!(
+                "CALL run_compaction(op => '{operation}', path => '{path}', options => '{options}')"
+            );
+            self.ask(json!({"cmd": "sql", "sql": call}));
+        }
+    }
+
     /// The table's configuration as Hudi reads it.
     pub(crate) fn info(&mut self, table: &Path) -> Value {
         self.ask(json!({"cmd": "info", "path": table}))

@@ -3,10 +3,12 @@
 mod archive;
 mod clean;
 mod compact;
+mod create;
 mod savepoint;
 mod settings;
 mod show;
 mod timeline;
+mod write;
 
 use std::io::Write as _;
 
@@ -43,6 +45,24 @@ Examples:
 
 Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
     Compact(compact::CompactArgs),
+    /// Make an empty table
+    #[command(after_help = "\
+Examples:
+  lakebed table create lake/trips --schema trips.avsc --record-key id --partition-by city --ordering ts
+  lakebed table create lake/events --schema events.parquet --table-type mor --record-key id \\
+      --partition-by at --set hoodie.keygen.timebased.timestamp.type=EPOCHMILLISECONDS \\
+      --set hoodie.keygen.timebased.output.dateformat=yyyy/MM/dd")]
+    Create(create::CreateArgs),
+    /// Write rows of a file, in one instant, which is printed
+    #[command(after_help = "\
+Examples:
+  lakebed table write lake/trips --input trips.parquet --op bulk-insert --record-key id
+  lakebed table write lake/trips --input changes.csv --op upsert
+  jq -c .payload events.json | lakebed table write lake/trips --input - --input-format json --op upsert
+  lakebed table write lake/trips --op delete-partition --partition 'day=2024-01-*'
+
+Keys of bulk-insert and insert are not looked up: rows that are there already are there twice afterwards.")]
+    Write(write::WriteArgs),
     /// The instants, oldest first
     #[command(
         after_help = "Examples:\n  lakebed table timeline lake/shop/orders --json\n  lakebed table timeline lake/shop/orders --archived"
@@ -67,14 +87,17 @@ pub(crate) struct TableArgs {
 
 pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
     let lines = match &command {
-        TableCommand::Show(args) => show::show(args).await,
-        TableCommand::Timeline(args) => timeline::timeline(args).await,
-        TableCommand::Clean(args) => clean::clean(args).await,
-        TableCommand::Savepoint(command) => savepoint::savepoint(command).await,
-        TableCommand::Compact(args) => compact::compact(args).await,
-        TableCommand::Archive(args) => archive::archive(args).await,
+        TableCommand::Create(args) => create::create(args).await?,
+        TableCommand::Write(args) => write::write(args).await?,
+        TableCommand::Show(args) => show::show(args).await.map_err(Failure::other)?,
+        TableCommand::Timeline(args) => timeline::timeline(args).await.map_err(Failure::other)?,
+        TableCommand::Compact(args) => compact::compact(args).await.map_err(Failure::other)?,
+        TableCommand::Clean(args) => clean::clean(args).await.map_err(Failure::other)?,
+        TableCommand::Archive(args) => archive::archive(args).await.map_err(Failure::other)?,
+        TableCommand::Savepoint(command) => savepoint::savepoint(command)
+            .await
+            .map_err(Failure::other)?,
     };
-    let lines = lines.map_err(Failure::other)?;
     let mut out = std::io::stdout().lock();
     for line in lines {
         if writeln!(out, "{line}").is_err() {

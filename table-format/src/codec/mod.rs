@@ -12,6 +12,7 @@
 
 pub mod avro;
 pub mod bloom;
+pub mod container_rows;
 pub mod delete_record;
 pub mod log_block;
 pub mod object_container;

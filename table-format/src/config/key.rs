@@ -42,6 +42,8 @@ pub const KEY_GENERATOR_TYPE: &str = "hoodie.table.keygenerator.type";
 pub const HIVE_STYLE: &str = "hoodie.datasource.write.hive_style_partitioning";
 /// Escaped partition values.
 pub const URL_ENCODE: &str = "hoodie.datasource.write.partitionpath.urlencode";
+/// Dates as `yyyy/MM/dd` folders.
+pub const SLASHED_DATES: &str = "hoodie.datasource.write.slash.separated.date.partitioning";
 /// Whether base files lack the partition columns.
 pub const DROP_PARTITION_COLUMNS: &str = "hoodie.datasource.write.drop.partition.columns";
 /// Whether rows carry the meta columns.

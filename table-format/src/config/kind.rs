@@ -107,7 +107,7 @@ impl KeyGeneratorType {
     /// The type of a key generator class, or of a type name with an `_AVRO` twin.
     ///
     /// Java: KeyGeneratorType#fromClassName.
-    pub(super) fn from_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         let simple_name = name.rsplit('.').next().unwrap_or(name);
         let stem = simple_name
             .strip_suffix("KeyGenerator")

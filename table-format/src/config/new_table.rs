@@ -1,18 +1,23 @@
-//! The properties of a table that is about to be created (version 9, instants in UTC).
+//! The properties of a table that is about to be created (version 8 or 9, instants in UTC).
 //!
-//! Spec: what Hudi 1.2.0 writes for a new table of version 9.
+//! Spec: what Hudi 1.2.0 writes for a new table of version 9, and 1.0 for one of version 8.
 
 use std::collections::BTreeMap;
 
 use crate::codec::properties::{Properties, table_checksum};
 use crate::config::key;
 use crate::config::kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
-use crate::config::table::TableConfig;
+use crate::config::table::{COMMIT_TIME_STRATEGY, EVENT_TIME_STRATEGY, TableConfig};
 use crate::error::{Error, Result};
+
+/// With it a partition column holds times.
+const TIMESTAMP_TYPE: &str = "hoodie.keygen.timebased.timestamp.type";
 
 /// What a new table's properties depend on.
 #[derive(Debug, Clone)]
 pub struct NewTable<'a> {
+    /// Version of the format; 6 is not created.
+    pub version: TableVersion,
     /// Name of the table.
     pub name: &'a str,
     /// Its database.
@@ -21,7 +26,7 @@ pub struct NewTable<'a> {
     pub table_type: TableType,
     /// Fields of the record key.
     pub record_key: &'a [String],
-    /// Columns that partition it.
+    /// Columns that partition it; for the CUSTOM key generator each as `column:type`.
     pub partition_by: &'a [String],
     /// Fields that decide between records of a key.
     pub ordering: &'a [String],
@@ -41,7 +46,7 @@ impl NewTable<'_> {
     pub fn config(&self) -> Result<TableConfig> {
         self.check()?;
         let mut properties = Properties::default();
-        let version = TableVersion::Nine.to_string();
+        let version = self.version.to_string();
         properties.set(key::TABLE_NAME, self.name);
         if let Some(database) = self.database {
             properties.set(key::DATABASE_NAME, database);
@@ -51,9 +56,8 @@ impl NewTable<'_> {
         properties.set(key::INITIAL_VERSION, version);
         properties.set(
             key::TIMELINE_LAYOUT,
-            TableVersion::Nine.timeline_layout().to_string(),
+            self.version.timeline_layout().to_string(),
         );
-        properties.set(key::TABLE_FORMAT, "native");
         properties.set(key::TIMELINE_PATH, "timeline");
         properties.set(key::HISTORY_PATH, "history");
         properties.set(key::ARCHIVE_FOLDER, "archived");
@@ -62,10 +66,7 @@ impl NewTable<'_> {
         if !self.partition_by.is_empty() {
             properties.set(key::PARTITION_FIELDS, self.partition_by.join(","));
         }
-        if !self.ordering.is_empty() {
-            properties.set(key::ORDERING_FIELDS, self.ordering.join(","));
-        }
-        properties.set(key::MERGE_MODE, self.mode().as_str());
+        self.set_merging(&mut properties);
         properties.set(key::KEY_GENERATOR_TYPE, self.key_generator().as_str());
         properties.set(key::HIVE_STYLE, "true");
         properties.set(key::URL_ENCODE, "false");
@@ -79,6 +80,30 @@ impl NewTable<'_> {
         TableConfig::try_new(properties)
     }
 
+    /// Version 8 also names strategy and payload class, which have to agree with the mode.
+    fn set_merging(&self, properties: &mut Properties) {
+        let mode = self.mode();
+        properties.set(key::MERGE_MODE, mode.as_str());
+        if self.version == TableVersion::Nine {
+            properties.set(key::TABLE_FORMAT, "native");
+            if !self.ordering.is_empty() {
+                properties.set(key::ORDERING_FIELDS, self.ordering.join(","));
+            }
+            return;
+        }
+        let (strategy, payload) = if mode == MergeMode::EventTime {
+            (EVENT_TIME_STRATEGY, "DefaultHoodieRecordPayload")
+        } else {
+            (COMMIT_TIME_STRATEGY, "OverwriteWithLatestAvroPayload")
+        };
+        properties.set(key::MERGE_STRATEGY_ID, strategy);
+        let payload = format!("org.apache.hudi.common.model.{payload}");
+        properties.set(key::PAYLOAD_CLASS, payload);
+        if let Some(field) = self.ordering.first() {
+            properties.set(key::PRECOMBINE_FIELD, field.clone());
+        }
+    }
+
     fn mode(&self) -> MergeMode {
         let default = if self.ordering.is_empty() {
             MergeMode::CommitTime
@@ -90,8 +115,14 @@ impl NewTable<'_> {
 
     /// Complex with one key field is a trap: releases differ on whether the key is `field:value` or the bare value.
     fn key_generator(&self) -> KeyGeneratorType {
+        let has_types = self.partition_by.iter().any(|field| field.contains(':'));
+        if has_types {
+            return KeyGeneratorType::Custom;
+        }
+        let formats_times = self.properties.contains_key(TIMESTAMP_TYPE);
         match (self.record_key.len(), self.partition_by.len()) {
             (_, 0) => KeyGeneratorType::NonPartition,
+            (_, 1) if formats_times => KeyGeneratorType::Timestamp,
             (1, 1) => KeyGeneratorType::Simple,
             _ => KeyGeneratorType::Complex,
         }
@@ -100,6 +131,18 @@ impl NewTable<'_> {
     fn check(&self) -> Result<()> {
         if self.name.trim().is_empty() {
             return Err(Error::invalid("a table needs a name"));
+        }
+        if self.version < TableVersion::Eight {
+            return Err(Error::unsupported(format!(
+                "table `{}`: tables of version {} are read, not created; choose 8 or 9",
+                self.name, self.version
+            )));
+        }
+        if self.version == TableVersion::Eight && self.ordering.len() > 1 {
+            return Err(Error::invalid(format!(
+                "table `{}`: version 8 knows one ordering field; choose version 9 for several",
+                self.name
+            )));
         }
         if self.record_key.is_empty() {
             return Err(Error::invalid(format!(
@@ -133,6 +176,7 @@ mod tests {
     fn new_tables_open_again() {
         let key = ["id".to_owned()];
         let table = NewTable {
+            version: TableVersion::Nine,
             name: "trips",
             database: Some("default"),
             table_type: TableType::MergeOnRead,
@@ -154,5 +198,38 @@ mod tests {
             ..table
         };
         assert!(unordered.config().is_err());
+    }
+
+    #[test]
+    fn version_8_names_strategy_and_payload_class() {
+        let (key, ordering) = (["id".to_owned()], ["ts".to_owned()]);
+        let table = NewTable {
+            version: TableVersion::Eight,
+            name: "trips",
+            database: None,
+            table_type: TableType::CopyOnWrite,
+            record_key: &key,
+            partition_by: &[],
+            ordering: &ordering,
+            merge_mode: None,
+            create_schema: "{}",
+            properties: &BTreeMap::new(),
+        };
+        let config = table.config().unwrap();
+        let properties = config.properties();
+        assert_eq!(properties.get(key::INITIAL_VERSION), Some("8"));
+        assert_eq!(properties.get(key::PRECOMBINE_FIELD), Some("ts"));
+        assert_eq!(
+            properties.get(key::MERGE_STRATEGY_ID),
+            Some(EVENT_TIME_STRATEGY)
+        );
+        let payload = "org.apache.hudi.common.model.DefaultHoodieRecordPayload";
+        assert_eq!(properties.get(key::PAYLOAD_CLASS), Some(payload));
+        assert_eq!(properties.get(key::TABLE_FORMAT), None);
+        let six = NewTable {
+            version: TableVersion::Six,
+            ..table
+        };
+        assert!(six.config().unwrap_err().to_string().contains("8 or 9"));
     }
 }

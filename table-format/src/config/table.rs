@@ -5,8 +5,8 @@ use crate::config::key;
 use crate::config::kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
 use crate::error::{Error, Result};
 
-const EVENT_TIME_STRATEGY: &str = "eeb8d96f-b1e4-49fd-bbf8-28ac514178e5";
-const COMMIT_TIME_STRATEGY: &str = "ce9acb64-bde0-424c-9b91-f6ebba25356d";
+pub(super) const EVENT_TIME_STRATEGY: &str = "eeb8d96f-b1e4-49fd-bbf8-28ac514178e5";
+pub(super) const COMMIT_TIME_STRATEGY: &str = "ce9acb64-bde0-424c-9b91-f6ebba25356d";
 
 /// The configuration of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,10 +103,27 @@ impl TableConfig {
         let mut fields = self.fields(key::PARTITION_FIELDS);
         for field in &mut fields {
             if let Some((name, _)) = field.split_once(':') {
-                *field = name.to_owned();
+                *field = name.trim().to_owned();
             }
         }
         fields
+    }
+
+    /// For each partition column the type that a custom key generator gives it.
+    pub fn partition_field_types(&self) -> Vec<Option<String>> {
+        let fields = self.fields(key::PARTITION_FIELDS).into_iter();
+        fields
+            .map(|field| {
+                field
+                    .split_once(':')
+                    .map(|(_, kind)| kind.trim().to_owned())
+            })
+            .collect()
+    }
+
+    /// Whether dates become one folder each for year, month and day.
+    pub fn has_slashed_dates(&self) -> bool {
+        self.flag(key::SLASHED_DATES, false)
     }
 
     /// Whether rows lie in partitions.

@@ -43,21 +43,25 @@ impl LogBlocks<'_> {
         Ok(())
     }
 
-    /// The delete block of `keys` in one partition. The ordering value 0 says that the delete wins over all before it.
+    /// The delete block of `keys` in one partition, each with the ordering value that `value_of` gives for its row. The
+    /// integer 0 says that the delete wins over all before it.
     pub(crate) fn encode_deletes(
         &self,
         keys: &StringArray,
         partition_path: &str,
+        value_of: impl Fn(usize) -> Result<OrderingValue>,
     ) -> Result<Vec<u8>> {
-        let records: Vec<DeleteRecord> = keys
-            .iter()
-            .flatten()
-            .map(|key| DeleteRecord {
-                record_key: key.to_owned(),
-                partition_path: Some(partition_path.to_owned()),
-                ordering_value: OrderingValue::Int(0),
-            })
-            .collect();
+        let records = keys.iter().enumerate().filter_map(|(row, key)| {
+            let record = |key: &str| {
+                Ok(DeleteRecord {
+                    record_key: key.to_owned(),
+                    partition_path: Some(partition_path.to_owned()),
+                    ordering_value: value_of(row)?,
+                })
+            };
+            key.map(record)
+        });
+        let records = records.collect::<Result<Vec<_>>>()?;
         encode_delete_block(self.instant, &records)
     }
 }

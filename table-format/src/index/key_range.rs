@@ -62,6 +62,8 @@ pub(crate) struct Room {
     pub(crate) group_bytes_max: u64,
     /// About what one row adds to a group.
     pub(crate) row_bytes: u64,
+    /// New keys go to base files: a group with logs takes none.
+    pub(crate) base_files_only: bool,
 }
 
 impl KeyRangeIndex {
@@ -76,6 +78,23 @@ impl KeyRangeIndex {
             .entry(group.slice.partition_path.clone())
             .or_default()
             .put(group);
+    }
+
+    /// Takes a group out.
+    pub(crate) fn remove(&mut self, partition_path: &str, file_id: &str) {
+        if let Some(partition) = self.partitions.get_mut(partition_path) {
+            partition
+                .groups
+                .retain(|group| group.slice.file_id != file_id);
+            partition.rebuild();
+        }
+    }
+
+    /// The partitions, each with its groups.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = (&str, &PartitionRanges)> {
+        self.partitions
+            .iter()
+            .map(|(path, ranges)| (path.as_str(), ranges))
     }
 
     /// All groups.
@@ -197,6 +216,11 @@ impl PartitionRanges {
             let neighbour = |position: usize| {
                 let group = self.groups.get(position)?;
                 group.range.as_ref()?;
+                if room.base_files_only
+                    && (group.slice.base_file.is_none() || !group.slice.log_files.is_empty())
+                {
+                    return None;
+                }
                 (bytes[position] < room.small_group_bytes).then_some(position)
             };
             let target = match open {
@@ -287,6 +311,7 @@ mod tests {
         small_group_bytes: 100,
         group_bytes_max: 100,
         row_bytes: 10,
+        base_files_only: false,
     };
 
     proptest! {

@@ -8,7 +8,7 @@ use parquet::arrow::ProjectionMask;
 
 use crate::error::{Error, Result};
 use crate::file_group::{FileSlice, ParquetSource, key_filter};
-use crate::index::key_range::PartitionRanges;
+use crate::index::key_range::{Located, PartitionRanges};
 use crate::index::log_keys::{LogEntry, read_log_keys};
 use crate::schema::meta::META_COLUMNS;
 use crate::writer::WriteContext;
@@ -26,7 +26,18 @@ pub(crate) struct Undecided<'a> {
     pub(crate) groups: &'a [usize],
 }
 
-/// For each key the position of the group that holds it; if none does, of a candidate, whose range covers it anyway.
+/// How a key stands in a slice, from weakest to strongest claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Absent,
+    /// It was there, and a delete was logged since. By event time that delete may have come too late, so a group that is
+    /// silent about the key has less of a claim.
+    Deleted,
+    Live,
+}
+
+/// For each key the positions of the groups that hold it, which are several only after inserts that asked no index; if none
+/// does, of a candidate, whose range covers it anyway.
 pub(crate) async fn decide(
     context: &WriteContext,
     partition: &PartitionRanges,
@@ -38,7 +49,7 @@ pub(crate) async fn decide(
             keys_of_group.entry(group).or_default().push(question);
         }
     }
-    let holders: Vec<(usize, Vec<usize>)> = stream::iter(keys_of_group)
+    let standings: Vec<(usize, Vec<(usize, Standing)>)> = stream::iter(keys_of_group)
         .map(|(group, questions)| async move {
             let slice = match partition.groups().get(group) {
                 Some(group) => &group.slice,
@@ -48,42 +59,99 @@ pub(crate) async fn decide(
                 .iter()
                 .map(|&question| undecided[question].key)
                 .collect();
-            let held = live_keys(context, slice, &keys).await?;
-            let held = questions
-                .into_iter()
-                .zip(held)
-                .filter(|(_, held)| *held)
-                .map(|(question, _)| question);
-            Ok::<_, Error>((group, held.collect()))
+            let standings = standings(context, slice, &keys).await?;
+            Ok::<_, Error>((group, questions.into_iter().zip(standings).collect()))
         })
         .buffer_unordered(GROUPS_AT_ONCE)
         .try_collect()
         .await?;
-    let mut answers: Vec<Option<usize>> = undecided
-        .iter()
-        .map(|undecided| undecided.groups.first().copied())
-        .collect();
-    for (group, questions) in holders {
-        for question in questions {
-            answers[question] = Some(group);
+    let mut best = vec![(Standing::Absent, Vec::new()); undecided.len()];
+    for (group, answers) in standings {
+        for (question, standing) in answers {
+            let (known, groups) = &mut best[question];
+            if standing > *known {
+                *known = standing;
+                groups.clear();
+            }
+            if standing == *known && standing == Standing::Live || groups.is_empty() {
+                groups.push(group);
+            }
         }
     }
-    let answered = undecided.iter().zip(answers);
+    let answered = undecided.iter().zip(best);
     Ok(answered
-        .filter_map(|(undecided, group)| Some((undecided.position, group?)))
+        .flat_map(|(undecided, (standing, mut groups))| {
+            if standing == Standing::Absent {
+                groups = undecided.groups.first().copied().into_iter().collect();
+            }
+            groups.into_iter().map(|group| (undecided.position, group))
+        })
         .collect())
 }
 
-/// Which of `keys` are alive in a slice: in the base file or a log, and not deleted since.
-async fn live_keys(context: &WriteContext, slice: &FileSlice, keys: &[&str]) -> Result<Vec<bool>> {
+/// Positions in the list of located keys, each with a group in which its key is alive. Unlike [`decide`] it also asks the
+/// only candidate: a range may cover a key that is not there.
+pub(crate) async fn live_groups<'a>(
+    context: &WriteContext,
+    partition: &PartitionRanges,
+    located: &Located,
+    key_of: impl Fn(usize) -> &'a str,
+) -> Result<Vec<(usize, usize)>> {
+    let mut keys_of_group: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (position, only) in located.only.iter().enumerate() {
+        if let Some(group) = only {
+            keys_of_group.entry(*group).or_default().push(position);
+        }
+    }
+    for (position, groups) in &located.several {
+        for group in groups {
+            keys_of_group.entry(*group).or_default().push(*position);
+        }
+    }
+    let mut live = Vec::new();
+    for (group, positions) in keys_of_group {
+        let Some(slice) = partition.groups().get(group).map(|group| &group.slice) else {
+            continue;
+        };
+        let keys: Vec<&str> = positions.iter().map(|position| key_of(*position)).collect();
+        let found = standings(context, slice, &keys).await?;
+        let found = positions.into_iter().zip(found);
+        live.extend(
+            found
+                .filter(|(_, standing)| *standing == Standing::Live)
+                .map(|(position, _)| (position, group)),
+        );
+    }
+    Ok(live)
+}
+
+/// Which of `keys` a slice knows: rows that are there, or were deleted by its logs.
+pub(crate) async fn known_keys(
+    context: &WriteContext,
+    slice: &FileSlice,
+    keys: &[&str],
+) -> Result<Vec<bool>> {
+    let standings = standings(context, slice, keys).await?;
+    Ok(standings
+        .into_iter()
+        .map(|standing| standing != Standing::Absent)
+        .collect())
+}
+
+/// How `keys` stand in a slice by its base file and logs.
+async fn standings(
+    context: &WriteContext,
+    slice: &FileSlice,
+    keys: &[&str],
+) -> Result<Vec<Standing>> {
     let mut questions: HashMap<&str, Vec<usize>> = HashMap::new();
     for (question, &key) in keys.iter().enumerate() {
         questions.entry(key).or_default().push(question);
     }
-    let mut live = vec![false; keys.len()];
-    let mut set = |key: &str, is_live: bool| {
+    let mut standings = vec![Standing::Absent; keys.len()];
+    let mut set = |key: &str, standing: Standing| {
         for &question in questions.get(key).into_iter().flatten() {
-            live[question] = is_live;
+            standings[question] = standing;
         }
     };
     if let Some(base) = &slice.base_file {
@@ -101,7 +169,10 @@ async fn live_keys(context: &WriteContext, slice: &FileSlice, keys: &[&str]) -> 
                     .and_then(|column| column.as_string_opt::<i32>());
                 let column =
                     column.ok_or_else(|| Error::corrupt(&path, "no text in _hoodie_record_key"))?;
-                column.iter().flatten().for_each(|key| set(key, true));
+                column
+                    .iter()
+                    .flatten()
+                    .for_each(|key| set(key, Standing::Live));
             }
         }
     }
@@ -117,14 +188,14 @@ async fn live_keys(context: &WriteContext, slice: &FileSlice, keys: &[&str]) -> 
                     keys.into_iter()
                         .flat_map(StringArray::iter)
                         .flatten()
-                        .for_each(|key| set(key, true));
+                        .for_each(|key| set(key, Standing::Live));
                 }
-                LogEntry::Delete(key) => set(key, false),
+                LogEntry::Delete(key) => set(key, Standing::Deleted),
             },
         )
         .await?;
     }
-    Ok(live)
+    Ok(standings)
 }
 
 /// `false` when the bloom filter in the footer rules out every key.

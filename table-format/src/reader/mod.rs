@@ -12,7 +12,7 @@ mod key_map;
 mod log;
 mod log_compaction;
 mod merge;
-mod ordering;
+pub(crate) mod ordering;
 mod pick;
 
 use std::sync::Arc;

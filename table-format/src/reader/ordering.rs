@@ -17,14 +17,14 @@ use crate::error::{Error, Result};
 
 /// Makes comparable ordering values for one table.
 #[derive(Debug)]
-pub(super) struct Ordering {
+pub(crate) struct Ordering {
     types: Vec<DataType>,
     converter: RowConverter,
 }
 
 impl Ordering {
     /// For the columns at `positions` of `schema`.
-    pub(super) fn try_new(schema: &SchemaRef, positions: &[usize]) -> Result<Self> {
+    pub(crate) fn try_new(schema: &SchemaRef, positions: &[usize]) -> Result<Self> {
         let types: Vec<DataType> = positions
             .iter()
             .map(|position| schema.field(*position).data_type().clone())
@@ -34,7 +34,7 @@ impl Ordering {
     }
 
     /// The values of rows.
-    pub(super) fn of_columns(&self, columns: &[ArrayRef]) -> Result<Rows> {
+    pub(crate) fn of_columns(&self, columns: &[ArrayRef]) -> Result<Rows> {
         Ok(self.converter.convert_columns(columns)?)
     }
 

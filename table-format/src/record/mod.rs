@@ -1,8 +1,11 @@
 //! Records on their way into a table: keys, partitions and what happened to them.
 
+pub(crate) mod delete_mark;
 pub mod key_generator;
 pub mod partition_path;
 mod text;
+mod time_partition;
+mod time_pattern;
 
 use arrow::array::RecordBatch;
 

@@ -1,14 +1,16 @@
 //! Partition paths: the folder of a row, made from the partition columns.
 //!
-//! Java: KeyGenUtils#getRecordPartitionPath, PartitionPathEncodeUtils#escapePathName.
+//! Java: KeyGenUtils#getRecordPartitionPath, PartitionPathEncodeUtils#escapePathName, CustomAvroKeyGenerator.
 
 use std::collections::HashMap;
 
 use arrow::array::{RecordBatch, StringArray};
 
+use crate::config::{KeyGeneratorType, TableConfig, key};
 use crate::error::{Error, Result};
 use crate::record::key_generator::TextColumn;
 use crate::record::text::CellText;
+use crate::record::time_partition::{TimeColumn, TimePartition};
 
 const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -16,8 +18,28 @@ const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 #[derive(Debug, Clone)]
 pub struct PartitionPathGenerator {
     fields: Vec<String>,
+    /// For each field how its values become folders.
+    kinds: Vec<FieldKind>,
     hive_style: bool,
     url_encode: bool,
+}
+
+/// How the values of a partition column become folders.
+#[derive(Debug, Clone)]
+enum FieldKind {
+    /// By their text.
+    Simple,
+    /// By their text, a date's dashes turned to slashes.
+    SlashedDate,
+    /// As times, formatted.
+    Time(TimePartition),
+}
+
+/// A partition column of a batch.
+enum FieldColumn<'a> {
+    Text(CellText<'a>),
+    SlashedDate(CellText<'a>),
+    Time(TimeColumn<'a>),
 }
 
 impl PartitionPathGenerator {
@@ -25,14 +47,67 @@ impl PartitionPathGenerator {
     pub fn new(fields: &[String], hive_style: bool, url_encode: bool) -> Self {
         Self {
             fields: fields.to_vec(),
+            kinds: vec![FieldKind::Simple; fields.len()],
             hive_style,
             url_encode,
         }
     }
 
+    /// The generator of a table.
+    ///
+    /// # Errors
+    /// `Unsupported` for a key generator that is code of the user's; `Invalid` for settings that make no sense.
+    pub fn for_table(config: &TableConfig) -> Result<Self> {
+        let fields = config.partition_fields();
+        let mut generator = Self::new(&fields, config.is_hive_style(), config.is_url_encoded());
+        match config.key_generator() {
+            KeyGeneratorType::Simple
+            | KeyGeneratorType::Complex
+            | KeyGeneratorType::NonPartition => {}
+            KeyGeneratorType::Timestamp => {
+                let [_] = fields.as_slice() else {
+                    return Err(Error::invalid(format!(
+                        "table {}: the TIMESTAMP key generator takes one partition field, not {}",
+                        config.name(),
+                        fields.len()
+                    )));
+                };
+                generator.kinds = vec![FieldKind::Time(TimePartition::try_new(config)?)];
+            }
+            KeyGeneratorType::Custom => {
+                let kinds = config.partition_field_types().into_iter().zip(&fields);
+                let kinds = kinds.map(|(kind, field)| custom_kind(config, field, kind.as_deref()));
+                generator.kinds = kinds.collect::<Result<Vec<_>>>()?;
+            }
+            other => {
+                return Err(Error::unsupported(format!(
+                    "table {}: its key generator is {other}, none of SIMPLE, COMPLEX, NON_PARTITION, TIMESTAMP, CUSTOM",
+                    config.name()
+                )));
+            }
+        }
+        if config.has_slashed_dates() {
+            let ([FieldKind::Simple], false) = (generator.kinds.as_slice(), generator.hive_style)
+            else {
+                return Err(Error::invalid(format!(
+                    "table {}: {} goes with one simple partition field, and not with Hive-style folders",
+                    config.name(),
+                    key::SLASHED_DATES
+                )));
+            };
+            generator.kinds = vec![FieldKind::SlashedDate];
+        }
+        Ok(generator)
+    }
+
     /// Whether the table has partitions.
     pub fn is_partitioned(&self) -> bool {
         !self.fields.is_empty()
+    }
+
+    /// The partition columns.
+    pub fn fields(&self) -> &[String] {
+        &self.fields
     }
 
     /// The partition paths of all rows.
@@ -41,24 +116,25 @@ impl PartitionPathGenerator {
     /// `Invalid` when a partition column is missing or a value would leave its folder; `Unsupported` for a type that
     /// cannot be a partition.
     pub fn paths(&self, batch: &RecordBatch) -> Result<StringArray> {
-        let columns = self
-            .fields
-            .iter()
-            .map(|name| {
-                let column = batch.column_by_name(name).ok_or_else(|| {
-                    Error::invalid(format!("partition column `{name}` is not in the batch"))
-                })?;
-                CellText::try_new(name, column)
+        let columns = self.fields.iter().zip(&self.kinds).map(|(name, kind)| {
+            let column = batch.column_by_name(name).ok_or_else(|| {
+                Error::invalid(format!("partition column `{name}` is not in the batch"))
+            })?;
+            Ok(match kind {
+                FieldKind::Simple => FieldColumn::Text(CellText::try_new(name, column)?),
+                FieldKind::SlashedDate => {
+                    FieldColumn::SlashedDate(CellText::try_new(name, column)?)
+                }
+                FieldKind::Time(time) => FieldColumn::Time(time.of(name, column)?),
             })
-            .collect::<Result<Vec<_>>>()?;
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
         let mut paths = TextColumn::with_capacity(batch.num_rows(), 16 * columns.len());
         let mut value = String::new();
         for row in 0..batch.num_rows() {
             for (level, (field, column)) in self.fields.iter().zip(&columns).enumerate() {
                 value.clear();
-                if !column.is_null(row) {
-                    column.append(row, &mut value);
-                }
+                column.append(row, &mut value)?;
                 if level > 0 {
                     paths.text.push('/');
                 }
@@ -116,6 +192,44 @@ impl PartitionPathGenerator {
         }
         Ok(())
     }
+}
+
+impl FieldColumn<'_> {
+    /// Appends the value of a row; nothing for null, which a time never is.
+    fn append(&self, row: usize, out: &mut String) -> Result<()> {
+        match self {
+            Self::Text(text) | Self::SlashedDate(text) => {
+                if !text.is_null(row) {
+                    text.append(row, out);
+                }
+                if matches!(self, Self::SlashedDate(_)) && is_iso_date(out) {
+                    *out = out.replace('-', "/");
+                }
+                Ok(())
+            }
+            Self::Time(time) => time.append(row, out),
+        }
+    }
+}
+
+/// Java: CustomAvroKeyGenerator.PartitionKeyType.
+fn custom_kind(config: &TableConfig, field: &str, kind: Option<&str>) -> Result<FieldKind> {
+    match kind.map(str::to_ascii_lowercase).as_deref() {
+        Some("simple") => Ok(FieldKind::Simple),
+        Some("timestamp") => Ok(FieldKind::Time(TimePartition::try_new(config)?)),
+        _ => Err(Error::invalid(format!(
+            "table {}: partition field `{field}` of the CUSTOM key generator needs its type: `{field}:simple` or `{field}:timestamp`",
+            config.name()
+        ))),
+    }
+}
+
+/// Whether a text is `yyyy-MM-dd`.
+fn is_iso_date(text: &str) -> bool {
+    let shape = text
+        .bytes()
+        .map(|byte| if byte.is_ascii_digit() { b'd' } else { byte });
+    shape.eq(*b"dddd-dd-dd")
 }
 
 /// Java: PartitionPathEncodeUtils#escapePathName.

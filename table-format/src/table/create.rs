@@ -15,17 +15,8 @@ use crate::storage::Storage;
 use crate::table::{PROPERTIES_BACKUP_PATH, PROPERTIES_PATH, Table};
 use crate::timeline::archived::Selection;
 use crate::timeline::{ActiveTimeline, Instant};
-
-/// User properties with one of these beginnings are kept in the table; others steer only the writer they are given to.
-const TABLE_PROPERTIES: [&str; 7] = [
-    "hoodie.table.",
-    "hoodie.record.",
-    "hoodie.timeline.",
-    "hoodie.archivelog.",
-    "hoodie.datasource.write.hive_style_partitioning",
-    "hoodie.datasource.write.partitionpath.urlencode",
-    "hoodie.populate.meta.fields",
-];
+use crate::transaction::WritableTable;
+use crate::writer::OrderingColumns;
 
 /// What a new table is to be.
 #[derive(Debug, Clone)]
@@ -40,18 +31,18 @@ pub struct TableSpec {
     pub schema: SchemaRef,
     /// Columns that make up the record key.
     pub record_key: Vec<String>,
-    /// Columns that partition the table; may be empty.
+    /// Columns that partition the table; may be empty. `column:simple` or `column:timestamp` for the CUSTOM key generator.
     pub partition_by: Vec<String>,
     /// Columns that decide between versions of a row; empty: the later write wins.
     pub ordering: Vec<String>,
     /// Overrides which version of a row wins.
     pub merge_mode: Option<MergeMode>,
-    /// `hoodie.*` properties; those that concern the table are kept in it.
+    /// `hoodie.*` properties: those that concern the table are kept in it, and write options fill in what is left empty above.
     pub properties: BTreeMap<String, String>,
 }
 
 impl Table {
-    /// Creates an empty table of version 9, whose instants are in UTC.
+    /// Creates an empty table, whose instants are in UTC: of version 9, or of the one that `hoodie.write.table.version` asks for.
     ///
     /// # Errors
     /// `AlreadyExists` when a table is there; `Invalid` when anything else is; `Invalid` or `Unsupported` when the columns cannot be a table's.
@@ -74,23 +65,16 @@ impl Table {
             );
             return Err(Error::invalid(message));
         }
+        let spec = spec.with_write_options()?;
         check_columns(&spec)?;
         let schema = arrow_to_avro(
             &spec.schema,
             &record_name(&spec.name),
             &record_namespace(&spec.name),
         )?;
-        let is_kept = |key: &str| {
-            TABLE_PROPERTIES
-                .iter()
-                .any(|beginning| key.starts_with(beginning))
-        };
-        let properties = spec
-            .properties
-            .into_iter()
-            .filter(|(key, _)| is_kept(key))
-            .collect();
+        let properties = spec.table_properties();
         let config = NewTable {
+            version: spec.version()?,
             name: &spec.name,
             database: (!spec.database.is_empty()).then_some(spec.database.as_str()),
             table_type: spec.table_type,
@@ -102,6 +86,8 @@ impl Table {
             properties: &properties,
         }
         .config()?;
+        WritableTable::try_new(config.clone())?;
+        OrderingColumns::try_new(&config, &spec.schema)?;
         // The properties come last: with them the table exists. An object store has no folders to create.
         storage
             .create(PROPERTIES_PATH, encode(&config, &env))
@@ -114,19 +100,21 @@ impl Table {
     /// # Errors
     /// `Corrupt` when no schema is to be found or it cannot be read.
     pub async fn schema(&self) -> Result<SchemaRef> {
-        let timeline = self.timeline().await?;
-        let newest = self.committed_schema(&timeline, &Horizon::Latest).await?;
-        let text = newest
-            .as_deref()
-            .or_else(|| self.config().create_schema())
-            .ok_or_else(|| {
-                let place = self.storage().location_of(PROPERTIES_PATH);
-                Error::corrupt(
-                    place,
-                    "neither a commit nor the table's properties tell its schema",
-                )
-            })?;
-        Ok(without_meta_columns(avro_to_arrow(text)?.as_ref()))
+        let text = self.schema_text(&self.timeline().await?).await?;
+        Ok(without_meta_columns(avro_to_arrow(&text)?.as_ref()))
+    }
+
+    /// The same as Avro JSON, as commits carry it.
+    pub(crate) async fn schema_text(&self, timeline: &ActiveTimeline) -> Result<String> {
+        let newest = self.committed_schema(timeline, &Horizon::Latest).await?;
+        let text = newest.or_else(|| self.config().create_schema().map(str::to_owned));
+        text.ok_or_else(|| {
+            let place = self.storage().location_of(PROPERTIES_PATH);
+            Error::corrupt(
+                place,
+                "neither a commit nor the table's properties tell its schema",
+            )
+        })
     }
 
     /// The newest completed write that carries `key` in its extra metadata, with all of it. Commits of other engines carry
@@ -173,6 +161,7 @@ fn check_columns(spec: &TableSpec) -> Result<()> {
         ("ordering", &spec.ordering),
     ] {
         for column in columns {
+            let column = column.split(':').next().unwrap_or(column).trim();
             if spec.schema.column_with_name(column).is_none() {
                 return Err(Error::invalid(format!(
                     "table {} has no {role} column `{column}`",

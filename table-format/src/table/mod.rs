@@ -3,6 +3,7 @@
 mod archived;
 pub(crate) mod create;
 mod snapshot;
+mod write_options;
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};

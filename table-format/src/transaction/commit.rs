@@ -11,6 +11,8 @@ use crate::timeline::metadata::{
     CommitMetadata, Payload, RequestedReplaceMetadata, SCHEMA_KEY, WriteOperation, WriteStat,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::operation::Incoming;
+use crate::transaction::replace::{Replaced, refuse_planned_compactions};
 use crate::transaction::rollback::{delete_markers, roll_back};
 use crate::transaction::state::{TableState, WritableTable, disable_metadata_table, next_time};
 use crate::writer::{BulkInsertFactory, BulkInsertWriter, Upserter, WriteContext};
@@ -20,10 +22,11 @@ use crate::writer::{BulkInsertFactory, BulkInsertWriter, Upserter, WriteContext}
 #[derive(Debug)]
 pub struct Transaction {
     state: Arc<TableState>,
-    context: Arc<WriteContext>,
+    pub(super) context: Arc<WriteContext>,
     inflight: Instant,
-    operation: WriteOperation,
-    upserter: Upserter,
+    pub(super) operation: WriteOperation,
+    pub(super) upserter: Upserter,
+    pub(super) incoming: Incoming,
     bulk_groups: Arc<Mutex<Vec<Group>>>,
     /// Completed writes when this instant began.
     seen: BTreeSet<InstantTime>,
@@ -39,7 +42,9 @@ impl Transaction {
         seen: BTreeSet<InstantTime>,
     ) -> Self {
         let upserter = Upserter::new(Arc::clone(&context), index);
+        let incoming = Incoming::new(context.env.memory.book(0));
         Self {
+            incoming,
             state,
             context,
             inflight,
@@ -93,14 +98,16 @@ impl Transaction {
     /// # Errors
     /// `Conflict` when another writer has rolled the instant back, or has changed one of its file groups; the instant is
     /// then undone by the next [`TableWriter::begin`](crate::writer::TableWriter::begin).
-    pub async fn commit(self, extra_metadata: BTreeMap<String, String>) -> Result<Instant> {
+    pub async fn commit(mut self, extra_metadata: BTreeMap<String, String>) -> Result<Instant> {
+        self.flush().await?;
+        let replaced = self.replaced();
         let storage = &self.state.storage;
         self.delete_superseded().await?;
         let table = WritableTable::load(storage).await?;
         let timeline = ActiveTimeline::load(storage, &table.config).await?;
-        self.check_still_ours(&timeline).await?;
+        self.check_still_ours(&timeline, &replaced).await?;
         let config = disable_metadata_table(storage, &self.state.env, &table.config).await?;
-        let metadata = self.metadata(extra_metadata)?.encode_avro()?;
+        let metadata = self.metadata(extra_metadata, &replaced)?;
         let completion = next_time(
             &config,
             &self.state.env,
@@ -126,7 +133,7 @@ impl Transaction {
             .all(|instant| known.instants.contains(instant));
         known.is_index_current = is_alone;
         known.instants.insert(completed.clone());
-        known.index = Arc::new(self.upserter.into_index());
+        known.index = Arc::new(without(self.upserter.into_index(), &replaced));
         Ok(completed)
     }
 
@@ -162,7 +169,7 @@ impl Transaction {
 
     /// Hazard 17: a Spark writer with the EAGER policy rolls back what it finds pending, and a completed file written
     /// afterwards is accepted though the data is gone.
-    async fn check_still_ours(&self, timeline: &ActiveTimeline) -> Result<()> {
+    async fn check_still_ours(&self, timeline: &ActiveTimeline, replaced: &Replaced) -> Result<()> {
         let conflict = |what: String| {
             Err(Error::new(
                 ErrorKind::Conflict,
@@ -173,7 +180,7 @@ impl Transaction {
         if ours.is_none_or(|instant| instant.state != State::Inflight) {
             return conflict("another writer has rolled it back; write its rows again".to_owned());
         }
-        let touched: BTreeSet<(Option<&str>, Option<&str>)> =
+        let mut touched: BTreeSet<(Option<&str>, Option<&str>)> =
             self.upserter.written().map(group_key).collect();
         let is_base_file = |stat: &&WriteStat| stat.log_files.is_none();
         let rewritten: BTreeSet<(Option<&str>, Option<&str>)> = self
@@ -182,6 +189,14 @@ impl Transaction {
             .filter(is_base_file)
             .map(group_key)
             .collect();
+        for (path, file_ids) in replaced {
+            touched.extend(
+                file_ids
+                    .iter()
+                    .map(|id| (Some(path.as_str()), Some(id.as_str()))),
+            );
+        }
+        refuse_planned_compactions(timeline, self.operation, replaced).await?;
         for plan in timeline
             .pending()
             .filter(|instant| instant.action == Action::Clustering)
@@ -215,7 +230,7 @@ impl Transaction {
             };
             if metadata
                 .write_stats()
-                .any(|stat| touched.contains(&group_key(stat)))
+                .any(|stat| touched.contains(&group_key(stat)) || is_replaced(replaced, stat))
             {
                 return conflict(format!(
                     "{other} has changed one of its file groups; write its rows again"
@@ -225,7 +240,12 @@ impl Transaction {
         Ok(())
     }
 
-    fn metadata(&self, extra_metadata: BTreeMap<String, String>) -> Result<CommitMetadata> {
+    /// The bytes of the completed file.
+    fn metadata(
+        &self,
+        extra_metadata: BTreeMap<String, String>,
+        replaced: &Replaced,
+    ) -> Result<Vec<u8>> {
         let mut metadata = CommitMetadata::new(self.operation);
         metadata.extra_metadata = extra_metadata;
         let name = &self.context.base_format.table_name;
@@ -240,8 +260,28 @@ impl Transaction {
         for stat in self.upserter.written() {
             metadata.add_stat(stat.clone());
         }
-        Ok(metadata)
+        if self.operation.is_replace() {
+            metadata.partition_to_replace_file_ids.clone_from(replaced);
+            metadata.encode_replace_avro()
+        } else {
+            metadata.encode_avro()
+        }
     }
+}
+
+/// Whether another writer has put rows where this instant replaces all there is.
+fn is_replaced(replaced: &Replaced, stat: &WriteStat) -> bool {
+    let path = stat.partition_path.as_ref();
+    path.is_some_and(|path| replaced.contains_key(path))
+}
+
+fn without(mut index: KeyRangeIndex, replaced: &Replaced) -> KeyRangeIndex {
+    for (path, file_ids) in replaced {
+        for file_id in file_ids {
+            index.remove(path, file_id);
+        }
+    }
+    index
 }
 
 fn group_key(stat: &WriteStat) -> (Option<&str>, Option<&str>) {

@@ -7,6 +7,8 @@
 mod action;
 mod commit;
 mod instant_clock;
+mod operation;
+mod replace;
 mod rollback;
 mod state;
 mod table_writer;
@@ -15,5 +17,5 @@ pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
 pub(crate) use instant_clock::{instant_time_at, seconds_between};
 pub(crate) use rollback::delete_markers;
-pub(crate) use state::{disable_metadata_table, next_time};
+pub(crate) use state::{WritableTable, disable_metadata_table, next_time};
 pub use table_writer::TableWriter;

@@ -16,6 +16,7 @@ use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::table::create::replace_config;
+use crate::timeline::metadata::WriteOperation;
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::transaction::instant_clock::next_instant_time;
 use crate::writer::WriterOptions;
@@ -54,7 +55,11 @@ impl WritableTable {
         Self::try_new(Table::open_storage(storage.clone()).await?.config().clone())
     }
 
-    fn try_new(config: TableConfig) -> Result<Self> {
+    /// What a writer needs of these settings.
+    ///
+    /// # Errors
+    /// `Unsupported` for a table that can only be read; `Invalid` for settings that make no sense.
+    pub(crate) fn try_new(config: TableConfig) -> Result<Self> {
         let refuse = |what: String| Error::unsupported(format!("table {}: {what}", config.name()));
         if config.version() < TableVersion::Eight {
             return Err(refuse(
@@ -86,27 +91,12 @@ impl WritableTable {
                     .to_owned(),
             ));
         }
-        if config.merge_mode() == MergeMode::EventTime {
-            let message = "its merge mode is EVENT_TIME_ORDERING; this version writes COMMIT_TIME_ORDERING only";
-            return Err(refuse(message.to_owned()));
-        }
         let fields = config.record_key_fields();
         let keys = match config.key_generator() {
-            KeyGeneratorType::Simple | KeyGeneratorType::NonPartition => {
-                KeyGenerator::try_new(&fields)?
-            }
             KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
-            other => {
-                let message =
-                    format!("its key generator is {other}, none of SIMPLE, COMPLEX, NON_PARTITION");
-                return Err(refuse(message));
-            }
+            _ => KeyGenerator::try_new(&fields)?,
         };
-        let partitions = PartitionPathGenerator::new(
-            &config.partition_fields(),
-            config.is_hive_style(),
-            config.is_url_encoded(),
-        );
+        let partitions = PartitionPathGenerator::for_table(&config)?;
         Ok(Self {
             config,
             keys,
@@ -115,7 +105,10 @@ impl WritableTable {
     }
 
     /// The action of a write into this table.
-    pub(crate) fn write_action(&self) -> Action {
+    pub(crate) fn write_action(&self, operation: WriteOperation) -> Action {
+        if operation.is_replace() {
+            return Action::ReplaceCommit;
+        }
         match self.config.table_type() {
             TableType::CopyOnWrite => Action::Commit,
             TableType::MergeOnRead => Action::DeltaCommit,

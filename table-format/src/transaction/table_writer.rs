@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use crate::config::TableType;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_group::BaseFileFormat;
+use crate::file_group::{BaseFileFormat, Horizon, Visibility};
 use crate::index::key_range::KeyRangeIndex;
 use crate::index::load::load_index;
+use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
 use crate::schema::meta::with_meta_columns;
@@ -21,9 +21,10 @@ use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::commit::Transaction;
+use crate::transaction::replace::requested_content;
 use crate::transaction::rollback::roll_back_pending;
 use crate::transaction::state::{Known, TableState, WritableTable};
-use crate::writer::{DataFiles, WriteContext, WriterOptions};
+use crate::writer::{DataFiles, OrderingColumns, WriteContext, WriterOptions};
 
 /// Writes one table. There is one writer of a table at a time; what another engine commits in between is taken in.
 #[derive(Debug)]
@@ -88,13 +89,16 @@ impl TableWriter {
         let time = table.next_time(&state.env, &timeline).await?;
         let requested = Instant {
             time,
-            action: table.write_action(),
+            action: table.write_action(operation),
             state: State::Requested,
             completion: None,
         };
         state
             .storage
-            .create(&timeline.path_of(&requested), Bytes::new())
+            .create(
+                &timeline.path_of(&requested),
+                requested_content(operation)?.into(),
+            )
             .await
             .map_err(|error| {
                 if error.kind() == ErrorKind::AlreadyExists {
@@ -117,7 +121,7 @@ impl TableWriter {
             .create(&timeline.path_of(&inflight), plan.into())
             .await?;
         let known = state.known.lock().await;
-        let context = write_context(state, &table, &known.schema, &inflight)?;
+        let context = write_context(state, &table, &known.schema, &inflight, &timeline)?;
         let index = known.index.as_ref().clone();
         drop(known);
         let seen = timeline
@@ -216,6 +220,7 @@ fn write_context(
     table: &WritableTable,
     schema: &SchemaRef,
     instant: &Instant,
+    timeline: &ActiveTimeline,
 ) -> Result<WriteContext> {
     let name = table.config.name();
     let with_meta = with_meta_columns(schema);
@@ -224,6 +229,7 @@ fn write_context(
         storage: state.storage.clone(),
         env: state.env.clone(),
         options: state.options.clone(),
+        config: Arc::new(table.config.clone()),
         instant: instant.time.clone(),
         schema: Arc::clone(schema),
         base_format: BaseFileFormat {
@@ -235,6 +241,9 @@ fn write_context(
         },
         keys: table.keys.clone(),
         partitions: table.partitions.clone(),
+        ordering: OrderingColumns::try_new(&table.config, schema)?,
+        delete_marks: DeleteMarks::try_new(&table.config, schema, &state.options.properties)?,
+        visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
         is_merge_on_read: table.config.table_type() == TableType::MergeOnRead,
         files: DataFiles::new(state.storage.clone(), instant.time.clone()),
     })

@@ -74,7 +74,7 @@ impl BulkInsertWriter {
     /// # Errors
     /// `Invalid` for a column that the table does not have, or a key that is null; what the store says.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = self.context.conform(batch)?;
+        let batch = self.context.conform_new(batch)?;
         if !self.context.partitions.is_partitioned() {
             return self.write_partition(String::new(), batch).await;
         }

@@ -1,7 +1,8 @@
 //! Merges changes into a file group by writing its base file anew.
 //!
 //! Rows that do not change keep their meta columns except the file name; changed rows keep their place; new rows follow at
-//! the end. The old file stays for older queries. Spec: Hudi 1.2.0, "Meta columns"; Java: HoodieMergeHandle.
+//! the end. By event time a row of the old file stays when its ordering value is the higher one. The old file stays for
+//! older queries. Spec: Hudi 1.2.0, "Meta columns"; Java: HoodieWriteMergeHandle, HoodieConcatHandle.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +21,7 @@ use crate::writer::bulk_insert::{base_file_stat, group_of, to_i64};
 use crate::writer::context::WriteContext;
 use crate::writer::data_files::MarkerKind;
 use crate::writer::key_table::KeyTable;
+use crate::writer::ordering::{BatchOrder, OrderingColumns};
 use crate::writer::stamp::{MetaStamp, constant_column};
 
 /// Rows read from the old file at once.
@@ -34,6 +36,17 @@ pub(crate) struct GroupChanges {
     pub(crate) upsert_keys: StringArray,
     /// Keys to remove.
     pub(crate) deletes: StringArray,
+    /// Their ordering values; `None`: they win over whatever is there.
+    pub(crate) delete_order: Option<BatchOrder>,
+    /// Whether upserts take the place of rows with their keys; otherwise they are added beside them.
+    pub(crate) replaces: bool,
+}
+
+impl GroupChanges {
+    /// Whether nothing changes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.upserts.num_rows() == 0 && self.deletes.is_empty()
+    }
 }
 
 /// Looks changes up while the old file passes by.
@@ -42,6 +55,9 @@ struct Merge {
     upserts: RecordBatch,
     upsert_table: KeyTable,
     delete_table: KeyTable,
+    ordering: Option<Arc<OrderingColumns>>,
+    upsert_order: Option<BatchOrder>,
+    delete_order: Option<BatchOrder>,
     is_seen: Vec<bool>,
     updated: u64,
     deleted: u64,
@@ -74,7 +90,7 @@ pub(crate) async fn merge_into_base_file(
     };
     let (storage, env) = (context.storage.clone(), context.env.clone());
     let mut writer = BaseFileWriter::try_new(&context.base_format, storage, env, new.path.clone())?;
-    let merge = Merge::try_new(changes, &stamp, &context.base_format.schema)?;
+    let merge = Merge::try_new(context, changes, &stamp)?;
     let merge = match copy_rows(context, slice, old, merge, &mut writer).await {
         Ok(merge) => merge,
         Err(error) => {
@@ -87,7 +103,7 @@ pub(crate) async fn merge_into_base_file(
     let stat = WriteStat {
         prev_commit: Some(old.instant.to_string()),
         prev_base_file: Some(old.to_string()),
-        num_inserts: Some(to_i64(merge.is_seen.len() as u64 - merge.updated)?),
+        num_inserts: Some(to_i64(merge.inserted())?),
         num_update_writes: Some(to_i64(merge.updated)?),
         num_deletes: Some(to_i64(merge.deleted)?),
         ..base_file_stat(&group.slice, &written)?
@@ -136,13 +152,27 @@ async fn copy_rows(
 }
 
 impl Merge {
-    fn try_new(changes: GroupChanges, stamp: &MetaStamp, schema: &SchemaRef) -> Result<Self> {
+    fn try_new(context: &WriteContext, changes: GroupChanges, stamp: &MetaStamp) -> Result<Self> {
+        let schema = &context.base_format.schema;
+        let ordering = context.ordering.clone();
+        let upsert_order = ordering
+            .as_ref()
+            .map(|ordering| ordering.of(&changes.upserts))
+            .transpose()?;
         let upserts = stamp.apply(&changes.upserts, &changes.upsert_keys, 0, schema)?;
+        let looked_up = if changes.replaces {
+            changes.upsert_keys
+        } else {
+            StringArray::new_null(0)
+        };
         Ok(Self {
             is_seen: vec![false; upserts.num_rows()],
             upserts,
-            upsert_table: KeyTable::of_all(changes.upsert_keys),
+            upsert_table: KeyTable::of_all(looked_up),
             delete_table: KeyTable::of_all(changes.deletes),
+            ordering,
+            upsert_order,
+            delete_order: changes.delete_order,
             updated: 0,
             deleted: 0,
             file_name: stamp.file_name.clone(),
@@ -159,6 +189,11 @@ impl Merge {
             .ok_or_else(|| {
                 Error::corrupt(&self.file_name, "the replaced base file has no record keys")
             })?;
+        let old_order = self
+            .ordering
+            .as_ref()
+            .map(|ordering| ordering.of(&old))
+            .transpose()?;
         let mut picks = Vec::with_capacity(old.num_rows());
         let mut is_changed = false;
         for row in 0..old.num_rows() {
@@ -166,18 +201,9 @@ impl Merge {
                 let message = format!("row {row} of the replaced base file has no record key");
                 return Err(Error::corrupt(&self.file_name, message));
             }
-            let key = keys.value(row);
-            if let Some(upsert) = self.upsert_table.find(key) {
-                picks.push((1, upsert as usize));
-                self.is_seen[upsert as usize] = true;
-                self.updated += 1;
-                is_changed = true;
-            } else if self.delete_table.find(key).is_some() {
-                self.deleted += 1;
-                is_changed = true;
-            } else {
-                picks.push((0, row));
-            }
+            let pick = self.meet(keys.value(row), row, old_order.as_ref());
+            is_changed |= pick != Some((0, row));
+            picks.extend(pick);
         }
         let rows = if is_changed {
             interleave_record_batch(&[&old, &self.upserts], &picks)?
@@ -185,6 +211,43 @@ impl Merge {
             old
         };
         self.with_file_name(&rows)
+    }
+
+    /// What becomes of a row of the old file: source and row of what takes its place; `None` when it is deleted.
+    fn meet(
+        &mut self,
+        key: &str,
+        row: usize,
+        old_order: Option<&BatchOrder>,
+    ) -> Option<(usize, usize)> {
+        if let Some(upsert) = self.upsert_table.find(key) {
+            let upsert = upsert as usize;
+            self.is_seen[upsert] = true;
+            if let (Some(old), Some(new)) = (old_order, &self.upsert_order)
+                && old.row(row) > new.row(upsert)
+            {
+                return Some((0, row));
+            }
+            self.updated += 1;
+            return Some((1, upsert));
+        }
+        let Some(delete) = self.delete_table.find(key) else {
+            return Some((0, row));
+        };
+        let delete = delete as usize;
+        if let (Some(old), Some(deletes)) = (old_order, &self.delete_order)
+            && !deletes.is_unordered(delete)
+            && old.row(row) > deletes.row(delete)
+        {
+            return Some((0, row));
+        }
+        self.deleted += 1;
+        None
+    }
+
+    /// How many rows are added.
+    fn inserted(&self) -> u64 {
+        self.is_seen.iter().filter(|seen| !**seen).count() as u64
     }
 
     /// The changes whose keys the old file did not hold.

@@ -45,6 +45,12 @@ impl KeyTable {
         true
     }
 
+    /// Puts `row` in the place of the row of the same key.
+    pub(crate) fn replace(&mut self, row: u32) {
+        let slot = self.slot_of(self.keys.value(row as usize));
+        self.slots[slot] = row;
+    }
+
     /// The row of `key`.
     pub(crate) fn find(&self, key: &str) -> Option<u32> {
         let row = self.slots[self.slot_of(key)];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 
+use crate::codec::delete_record::OrderingValue;
 use crate::env::run_on_cpu;
 use crate::error::Result;
 use crate::file_group::{FileUpload, LogBlocks};
@@ -17,6 +18,9 @@ use crate::writer::bulk_insert::{to_i64, zero_stat};
 use crate::writer::context::WriteContext;
 use crate::writer::copy_on_write::GroupChanges;
 use crate::writer::stamp::MetaStamp;
+
+/// The ordering value of a delete on tables where the later write wins. Java: OrderingValues#getDefault.
+const UNORDERED: OrderingValue = OrderingValue::Int(0);
 
 /// Writes one log file with `changes` on top of `group`.
 pub(crate) async fn append_to_log(
@@ -104,7 +108,9 @@ fn encode(
         log.encode_rows(&rows, |block| blocks.push(block))?;
     }
     if !changes.deletes.is_empty() {
-        blocks.push(log.encode_deletes(&changes.deletes, &stamp.partition_path)?);
+        let order = changes.delete_order.as_ref();
+        let value_of = |row: usize| order.map_or(Ok(UNORDERED), |order| order.value(row));
+        blocks.push(log.encode_deletes(&changes.deletes, &stamp.partition_path, value_of)?);
     }
     Ok(blocks)
 }

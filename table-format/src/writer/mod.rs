@@ -4,12 +4,20 @@
 //! `WriteStat`. Nothing here is visible to readers before [`Transaction::commit`].
 
 mod bulk_insert;
+mod combine;
 mod context;
 mod copy_on_write;
+mod current_rows;
 mod data_files;
+mod global;
 mod key_table;
 mod merge_on_read;
 mod options;
+mod ordering;
+mod partial_update;
+mod prepare;
+mod route;
+mod sorted_insert;
 mod stamp;
 mod upsert;
 
@@ -19,6 +27,8 @@ pub use options::WriterOptions;
 pub(crate) use bulk_insert::{base_file_stat, to_i64};
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT, MarkerKind, PARTITION_METADATA};
+pub(crate) use ordering::OrderingColumns;
+pub(crate) use sorted_insert::sorted_new_rows;
 pub(crate) use stamp::constant_column;
 pub(crate) use upsert::Upserter;
 

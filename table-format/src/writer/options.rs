@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::file_group::BaseFileOptions;
 
 const MIB: u64 = 1 << 20;
+const PARTIAL_UPDATE: &str = "hoodie.lakebed.partial.update";
 
 /// Settings of a [`TableWriter`](crate::writer::TableWriter).
 #[derive(Debug, Clone)]
@@ -22,6 +23,20 @@ pub struct WriterOptions {
     pub(crate) log_block_bytes: u64,
     /// File groups that are written side by side.
     pub(crate) parallelism: usize,
+    /// Whether an insert keeps one row of a key (`hoodie.combine.before.insert`, false).
+    pub(crate) combines_inserts: bool,
+    /// Whether an insert into a small group leaves rows of the same key alone (`hoodie.merge.allow.duplicate.on.inserts`, true).
+    pub(crate) allows_duplicate_inserts: bool,
+    /// Whether bulk inserts are sorted by key (`hoodie.bulkinsert.sort.mode`, GLOBAL_SORT; Hudi's default is NONE, which
+    /// makes the key ranges of its files overlap).
+    pub(crate) sorts_bulk_inserts: bool,
+    /// Whether a row keeps the columns that an upsert lacks (`hoodie.lakebed.partial.update`, false; an option of ours).
+    pub(crate) updates_partially: bool,
+    /// Keys are unique in the whole table (`hoodie.index.type=GLOBAL_SIMPLE` or `GLOBAL_BLOOM`); true: a row whose partition
+    /// changes moves, false: it stays where it was.
+    pub(crate) global_keys: Option<bool>,
+    /// All properties, as they were given.
+    pub(crate) properties: BTreeMap<String, String>,
 }
 
 impl Default for WriterOptions {
@@ -36,6 +51,12 @@ impl Default for WriterOptions {
             small_file_bytes: 100 * MIB,
             log_block_bytes: 16 * MIB,
             parallelism: 2,
+            combines_inserts: false,
+            allows_duplicate_inserts: true,
+            sorts_bulk_inserts: true,
+            updates_partially: false,
+            global_keys: None,
+            properties: BTreeMap::new(),
         }
     }
 }
@@ -85,9 +106,42 @@ impl WriterOptions {
             "hoodie.logfile.data.block.max.size",
             &mut options.log_block_bytes,
         )?;
+        flag(
+            properties,
+            "hoodie.combine.before.insert",
+            &mut options.combines_inserts,
+        )?;
+        flag(
+            properties,
+            "hoodie.merge.allow.duplicate.on.inserts",
+            &mut options.allows_duplicate_inserts,
+        )?;
+        flag(properties, PARTIAL_UPDATE, &mut options.updates_partially)?;
+        if let Some(mode) = properties.get("hoodie.bulkinsert.sort.mode") {
+            options.sorts_bulk_inserts = match mode.to_ascii_uppercase().as_str() {
+                "GLOBAL_SORT" | "PARTITION_SORT" => true,
+                "NONE" => false,
+                _ => {
+                    let allowed = "GLOBAL_SORT, PARTITION_SORT or NONE";
+                    return Err(bad_value("hoodie.bulkinsert.sort.mode", mode, allowed));
+                }
+            };
+        }
+        options.global_keys = global_keys(properties)?;
+        if options.updates_partially && options.global_keys == Some(true) {
+            return Err(Error::invalid(format!(
+                "{PARTIAL_UPDATE} does not go with an index that moves rows between partitions"
+            )));
+        }
+        options.properties.clone_from(properties);
         options.log_block_bytes = options.log_block_bytes.min(16 * MIB);
         options.small_file_bytes = options.small_file_bytes.min(options.file_bytes_max);
         Ok(options)
+    }
+
+    /// Whether rows keep the columns that an upsert lacks.
+    pub fn updates_partially(&self) -> bool {
+        self.updates_partially
     }
 
     /// Closes row groups at `bytes`, so that writers stay within the memory they are granted.
@@ -95,6 +149,13 @@ impl WriterOptions {
     pub fn with_row_group_bytes(mut self, bytes: u64) -> Self {
         self.base_file.row_group_bytes = bytes.max(MIB);
         self
+    }
+
+    /// Closes row groups at `bytes` at the latest.
+    #[must_use]
+    pub fn with_row_group_bytes_max(self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.base_file.row_group_bytes);
+        self.with_row_group_bytes(bytes)
     }
 
     /// Writes up to `groups` file groups side by side.
@@ -121,6 +182,28 @@ fn compression(codec: &str) -> Result<Compression> {
             ));
         }
     })
+}
+
+/// Java: HoodieIndexConfig. Other indexes keep keys unique within partitions, as the range index does.
+fn global_keys(properties: &BTreeMap<String, String>) -> Result<Option<bool>> {
+    let mut moves = true;
+    let key = match properties.get("hoodie.index.type").map(String::as_str) {
+        Some("GLOBAL_BLOOM") => "hoodie.bloom.index.update.partition.path",
+        Some("GLOBAL_SIMPLE") => "hoodie.simple.index.update.partition.path",
+        _ => return Ok(None),
+    };
+    flag(properties, key, &mut moves)?;
+    Ok(Some(moves))
+}
+
+fn flag(properties: &BTreeMap<String, String>, key: &str, target: &mut bool) -> Result<()> {
+    match properties.get(key).map(|value| value.trim()) {
+        None => {}
+        Some(value) if value.eq_ignore_ascii_case("true") => *target = true,
+        Some(value) if value.eq_ignore_ascii_case("false") => *target = false,
+        Some(value) => return Err(bad_value(key, value, "true or false")),
+    }
+    Ok(())
 }
 
 fn bad_value(key: &str, value: &str, expected: &str) -> Error {

@@ -5,5 +5,6 @@ mod compaction_crash;
 mod compaction_random;
 mod crash;
 mod model;
+mod operations;
 mod random;
 mod scenario;

@@ -1,4 +1,4 @@
-//! Changes into the file groups of their keys.
+//! Rows into the file groups of their keys.
 //!
 //! Several batches may be written in one instant; a later one sees what the earlier ones did. Copy-on-write then merges
 //! onto the intermediate base file of the same instant, which is deleted as soon as its successor is there.
@@ -6,69 +6,55 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::array::{RecordBatch, StringArray, UInt32Array};
-use arrow::compute::{take, take_record_batch};
+use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::env::run_on_cpu;
-use crate::error::{Error, Result};
-use crate::index::key_range::{Group, KeyRangeIndex, PartitionRanges, Room, Target};
-use crate::index::key_value::KeyColumn;
-use crate::index::resolve::{Undecided, decide};
-use crate::record::{RowKind, WriteBatch};
+use crate::error::Result;
+use crate::index::key_range::{Group, KeyRangeIndex};
+use crate::index::resolve::known_keys;
+use crate::record::WriteBatch;
 use crate::timeline::metadata::{NO_PREVIOUS_COMMIT, WriteStat};
 use crate::writer::bulk_insert::OpenFile;
+use crate::writer::combine::{Rows, Tombstones, combine};
 use crate::writer::context::WriteContext;
 use crate::writer::copy_on_write::{GroupChanges, merge_into_base_file};
+use crate::writer::current_rows::with_current_order;
 use crate::writer::data_files::MarkerKind;
-use crate::writer::key_table::KeyTable;
 use crate::writer::merge_on_read::append_to_log;
+use crate::writer::partial_update::{fill_missing, whole_rows};
+use crate::writer::prepare::{PartitionRows, Prepared};
+use crate::writer::route::Job;
 
 /// Writes changes, and knows what its instant has written so far.
 #[derive(Debug)]
 pub(crate) struct Upserter {
-    context: Arc<WriteContext>,
-    index: KeyRangeIndex,
+    pub(super) context: Arc<WriteContext>,
+    pub(super) index: KeyRangeIndex,
     /// Files that are to be committed, by path.
     written: BTreeMap<String, WriteStat>,
-}
-
-/// What is to be done with the keys of one group: rows of the batch.
-#[derive(Debug, Default)]
-struct Rows {
-    upserts: Vec<u32>,
-    deletes: Vec<u32>,
-}
-
-/// A group to be written.
-enum Job {
-    /// An existing group.
-    Change(Box<Group>, Rows),
-    /// A new group with these rows.
-    Create(Vec<u32>),
-}
-
-/// The rows of one partition in a batch.
-struct PartitionRows<'a> {
-    path: String,
-    records: &'a RecordBatch,
-    keys: &'a StringArray,
+    tombstones: Tombstones,
 }
 
 impl Upserter {
     /// A writer that starts from the committed state `index`.
     pub(crate) fn new(context: Arc<WriteContext>, index: KeyRangeIndex) -> Self {
+        let tombstones = Tombstones::new(context.env.memory.book(0));
         Self {
             context,
             index,
             written: BTreeMap::new(),
+            tombstones,
         }
     }
 
     /// What the instant has written.
     pub(crate) fn written(&self) -> impl Iterator<Item = &WriteStat> {
         self.written.values()
+    }
+
+    /// The groups of the table, those that this instant has written among them.
+    pub(crate) fn index(&self) -> &KeyRangeIndex {
+        &self.index
     }
 
     /// The state after the commit.
@@ -85,130 +71,71 @@ impl Upserter {
             .insert(stat.path.clone().unwrap_or_default(), stat);
     }
 
-    /// Writes one batch; of several changes of a key the last one counts.
+    /// Writes one batch of changes; of several changes of a key one counts (see [`combine`]).
     pub(crate) async fn upsert(&mut self, batch: WriteBatch) -> Result<()> {
-        let WriteBatch { records, kinds } = batch;
-        let records = self.context.conform(&records)?;
-        if kinds.len() != records.num_rows() {
-            return Err(Error::invalid(format!(
-                "a write batch has {} rows and {} row kinds",
-                records.num_rows(),
-                kinds.len()
-            )));
-        }
-        let context = Arc::clone(&self.context);
-        let (records, keys, partitions) = run_on_cpu(move || {
-            let keys = context.keys.keys(&records)?;
-            let partitions = context.partitions.group(&records)?;
-            Ok((records, keys, partitions))
-        })
-        .await?;
-        for (path, rows) in partitions {
-            let partition = PartitionRows {
-                path,
-                records: &records,
-                keys: &keys,
-            };
-            let last = last_changes(&keys, &kinds, &rows);
-            let jobs = self.route(&partition, last).await?;
-            self.write(&partition, jobs).await?;
+        let batch = Prepared::changes(&self.context, batch).await?;
+        self.change(&batch).await
+    }
+
+    /// Deletes rows by key, whatever their ordering values.
+    pub(crate) async fn delete(&mut self, records: RecordBatch) -> Result<()> {
+        let batch = Prepared::deletes(&self.context, records).await?;
+        self.change(&batch).await
+    }
+
+    async fn change(&mut self, batch: &Prepared) -> Result<()> {
+        for (path, mut rows) in self.changes_by_partition(batch).await? {
+            if let Some(order) = &batch.order {
+                self.tombstones.apply(&path, &batch.keys, order, &mut rows);
+            }
+            let partition = PartitionRows { path: &path, batch };
+            let jobs = self.route(partition, rows).await?;
+            self.write(partition, jobs).await?;
         }
         Ok(())
     }
 
-    /// Decides which group takes which rows.
-    async fn route(&self, partition: &PartitionRows<'_>, rows: Rows) -> Result<Vec<Job>> {
-        let nothing = PartitionRanges::default();
-        let ranges = self.index.partition(&partition.path).unwrap_or(&nothing);
-        let field = self.context.range_field();
-        let column = partition.records.column_by_name(field).ok_or_else(|| {
-            Error::invalid(format!("record key column `{field}` is not in the batch"))
-        })?;
-        let column = KeyColumn::new(column);
-        let mut by_group: BTreeMap<usize, Rows> = BTreeMap::new();
-        for group in self
-            .locate(ranges, &column, partition, &rows.deletes)
-            .await?
-            .into_iter()
-            .zip(&rows.deletes)
-        {
-            // A key in no range does not exist: there is nothing to delete.
-            if let (Some(group), row) = group {
-                by_group.entry(group).or_default().deletes.push(*row);
-            }
+    async fn changes_by_partition(&self, batch: &Prepared) -> Result<Vec<(String, Rows)>> {
+        if let Some(moves) = self.context.options.global_keys {
+            let spread = self.spread_globally(batch, moves).await?;
+            return Ok(spread.into_iter().collect());
         }
-        let mut new_keys = Vec::new();
-        let located = self
-            .locate(ranges, &column, partition, &rows.upserts)
-            .await?;
-        for (group, &row) in located.into_iter().zip(&rows.upserts) {
-            match group {
-                Some(group) => by_group.entry(group).or_default().upserts.push(row),
-                None => new_keys.push(row),
-            }
-        }
-        let room = self.room(partition.records);
-        let mut new_groups: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for (row, target) in ranges.place(&column, &new_keys, room) {
-            match target {
-                Target::Group(group) => by_group.entry(group).or_default().upserts.push(row),
-                Target::New(group) => new_groups.entry(group).or_default().push(row),
-            }
-        }
-        let changes = by_group.into_iter().filter_map(|(position, rows)| {
-            let group = ranges.groups().get(position)?;
-            Some(Job::Change(Box::new(group.clone()), rows))
+        let partitions = batch.partitions.iter().map(|(path, rows)| {
+            let rows = combine(&batch.keys, &batch.kinds, batch.order.as_ref(), rows);
+            (path.clone(), rows)
         });
-        Ok(changes
-            .chain(new_groups.into_values().map(Job::Create))
-            .collect())
+        Ok(partitions.collect())
     }
 
-    /// For each row the position of the group that holds its key, or would have to.
-    async fn locate(
-        &self,
-        ranges: &PartitionRanges,
-        column: &KeyColumn<'_>,
-        partition: &PartitionRows<'_>,
-        rows: &[u32],
-    ) -> Result<Vec<Option<usize>>> {
-        let mut located = ranges.locate(column, rows);
-        if located.several.is_empty() {
-            return Ok(located.only);
+    /// Writes new rows without asking whether their keys are there; `combines` keeps one row of a key in the batch.
+    pub(crate) async fn insert(&mut self, batch: WriteBatch, combines: bool) -> Result<()> {
+        let batch = Prepared::changes(&self.context, batch).await?;
+        for (path, rows) in &batch.partitions {
+            let rows = if combines {
+                combine(&batch.keys, &batch.kinds, batch.order.as_ref(), rows).upserts
+            } else {
+                batch.inserts_among(rows)
+            };
+            let partition = PartitionRows {
+                path,
+                batch: &batch,
+            };
+            let jobs = self.route_inserts(partition, &rows)?;
+            self.write(partition, jobs).await?;
         }
-        let undecided: Vec<Undecided<'_>> = located
-            .several
-            .iter()
-            .map(|(position, groups)| Undecided {
-                position: *position,
-                key: partition.keys.value(rows[*position] as usize),
-                groups,
-            })
-            .collect();
-        for (position, group) in decide(&self.context, ranges, &undecided).await? {
-            located.only[position] = Some(group);
-        }
-        Ok(located.only)
+        Ok(())
     }
 
-    /// How much groups may grow; rows are taken to shrink to a third on their way into a file.
-    fn room(&self, records: &RecordBatch) -> Room {
-        let rows = records.num_rows().max(1) as u64;
-        let row_bytes = (records.get_array_memory_size() as u64 / rows / 3).max(1);
-        Room {
-            small_group_bytes: self.context.options.small_file_bytes,
-            group_bytes_max: self.context.options.file_bytes_max,
-            row_bytes,
-        }
-    }
-
-    async fn write(&mut self, partition: &PartitionRows<'_>, jobs: Vec<Job>) -> Result<()> {
+    async fn write(&mut self, partition: PartitionRows<'_>, jobs: Vec<Job>) -> Result<()> {
         let this = &*self;
         let done: Vec<(Group, WriteStat, Option<String>)> = stream::iter(jobs)
             .map(|job| this.write_job(partition, job))
             .buffer_unordered(this.context.options.parallelism)
-            .try_collect()
-            .await?;
+            .try_collect::<Vec<_>>()
+            .await?
+            .into_iter()
+            .flatten()
+            .collect();
         for (group, stat, superseded) in done {
             if let Some(path) = superseded {
                 self.written.remove(&path);
@@ -219,29 +146,80 @@ impl Upserter {
         Ok(())
     }
 
-    /// Writes one group; also gives the path of the intermediate file that the new one replaces.
+    /// Writes one group; also gives the path of the intermediate file that the new one replaces. `None` when nothing was
+    /// to be done.
     async fn write_job(
         &self,
-        partition: &PartitionRows<'_>,
+        partition: PartitionRows<'_>,
         job: Job,
-    ) -> Result<(Group, WriteStat, Option<String>)> {
-        match job {
+    ) -> Result<Option<(Group, WriteStat, Option<String>)>> {
+        Ok(Some(match job {
             Job::Create(rows) => {
                 let file_id = format!("{}-0", self.context.env.ids.next_uuid());
                 let mut file =
-                    OpenFile::create(&self.context, partition.path.clone(), &file_id).await?;
-                file.append(&self.context, take_rows(partition.records, &rows)?)
-                    .await?;
+                    OpenFile::create(&self.context, partition.path.to_owned(), &file_id).await?;
+                let rows = whole_rows(&self.context, &partition.take(&rows)?)?;
+                file.append(&self.context, rows).await?;
                 let (group, stat) = file.finish(&self.context).await?;
-                Ok((group, stat, None))
+                (group, stat, None)
             }
-            Job::Change(group, rows) if self.context.is_merge_on_read => {
-                let (group, stat) =
-                    append_to_log(&self.context, *group, partition.changes(&rows)?).await?;
-                Ok((group, stat, None))
+            Job::Change(group, mut rows) if self.context.is_merge_on_read => {
+                self.drop_unknown_deletes(partition, &group, &mut rows)
+                    .await?;
+                let mut changes = partition.changes(&self.context, &rows)?;
+                let missing = &partition.batch.missing;
+                changes = fill_missing(&self.context, &group.slice, changes, missing).await?;
+                if changes.delete_order.is_none() {
+                    changes = with_current_order(&self.context, &group.slice, changes).await?;
+                }
+                if changes.is_empty() {
+                    return Ok(None);
+                }
+                let (group, stat) = append_to_log(&self.context, *group, changes).await?;
+                (group, stat, None)
             }
-            Job::Change(group, rows) => self.merge(*group, partition.changes(&rows)?).await,
+            Job::Change(group, rows) => {
+                let changes = partition.changes(&self.context, &rows)?;
+                let missing = &partition.batch.missing;
+                let changes = fill_missing(&self.context, &group.slice, changes, missing).await?;
+                self.merge(*group, changes).await?
+            }
+            Job::Grow(group, upserts) => {
+                let rows = Rows {
+                    upserts,
+                    deletes: Vec::new(),
+                };
+                let changes = partition.changes(&self.context, &rows)?;
+                let changes = GroupChanges {
+                    upserts: whole_rows(&self.context, &changes.upserts)?,
+                    replaces: !self.context.options.allows_duplicate_inserts,
+                    ..changes
+                };
+                self.merge(*group, changes).await?
+            }
+        }))
+    }
+
+    /// By event time a logged delete of a key that is not there would beat a late row, which Hudi's writer lets in: it logs
+    /// deletes of known keys only.
+    async fn drop_unknown_deletes(
+        &self,
+        partition: PartitionRows<'_>,
+        group: &Group,
+        rows: &mut Rows,
+    ) -> Result<()> {
+        if partition.batch.order.is_none() || rows.deletes.is_empty() {
+            return Ok(());
         }
+        let keys = rows.deletes.iter();
+        let keys: Vec<&str> = keys
+            .map(|row| partition.batch.keys.value(*row as usize))
+            .collect();
+        let mut known = known_keys(&self.context, &group.slice, &keys)
+            .await?
+            .into_iter();
+        rows.deletes.retain(|_| known.next().unwrap_or(true));
+        Ok(())
     }
 
     async fn merge(
@@ -276,47 +254,4 @@ impl Upserter {
         stat.num_deletes = sum(stat.num_deletes, earlier.num_deletes);
         Ok((group, stat, old))
     }
-}
-
-impl PartitionRows<'_> {
-    fn changes(&self, rows: &Rows) -> Result<GroupChanges> {
-        let keys = |rows: &[u32]| -> Result<StringArray> {
-            Ok(take(self.keys, &UInt32Array::from(rows.to_vec()), None)?
-                .as_string()
-                .clone())
-        };
-        Ok(GroupChanges {
-            upserts: take_rows(self.records, &rows.upserts)?,
-            upsert_keys: keys(&rows.upserts)?,
-            deletes: keys(&rows.deletes)?,
-        })
-    }
-}
-
-fn take_rows(records: &RecordBatch, rows: &[u32]) -> Result<RecordBatch> {
-    Ok(take_record_batch(
-        records,
-        &UInt32Array::from(rows.to_vec()),
-    )?)
-}
-
-/// The last change of each key among `rows`, in the order of the batch.
-fn last_changes(keys: &StringArray, kinds: &[RowKind], rows: &[u32]) -> Rows {
-    let mut seen = KeyTable::with_room(keys.clone(), rows.len());
-    let mut last = Rows::default();
-    for &row in rows.iter().rev() {
-        let kind = kinds[row as usize];
-        // The image before an update says nothing that the image after it does not.
-        if kind == RowKind::UpdateBefore || !seen.insert(row) {
-            continue;
-        }
-        if kind == RowKind::Delete {
-            last.deletes.push(row)
-        } else {
-            last.upserts.push(row)
-        }
-    }
-    last.upserts.reverse();
-    last.deletes.reverse();
-    last
 }

@@ -57,7 +57,9 @@ pub(super) async fn execute(
         )));
     }
     let inputs = Inputs::find(storage, config, timeline, &plan, time).await?;
-    let schema = table_schema(config, timeline).await?;
+    let schema = Table::new(storage.clone(), config.clone())
+        .schema_text(timeline)
+        .await?;
     let compactor = compactor(storage, env, config, timeline, time, &schema, options)?;
     remove_debris(storage, time, &inputs.debris).await?;
     let mut action = ServiceAction::resume(storage, env, config, pending);
@@ -103,19 +105,6 @@ pub(super) async fn execute(
         rows = executed.rows, "compacted"
     );
     Ok(executed)
-}
-
-/// Avro JSON of the table's schema, without meta columns, as commits carry it.
-async fn table_schema(config: &TableConfig, timeline: &ActiveTimeline) -> Result<String> {
-    let newest = timeline.latest_schema(None).await?;
-    newest
-        .or_else(|| config.create_schema().map(str::to_owned))
-        .ok_or_else(|| {
-            Error::corrupt(
-                config.name(),
-                "neither a commit nor the table's properties tell its schema",
-            )
-        })
 }
 
 fn compactor(

@@ -70,6 +70,14 @@ impl WriteOperation {
             .map_or("UNKNOWN", |(_, name)| name)
     }
 
+    /// Whether it completes as a replace commit because it puts file groups of others out of sight.
+    pub fn is_replace(self) -> bool {
+        matches!(
+            self,
+            Self::InsertOverwrite | Self::InsertOverwriteTable | Self::DeletePartition
+        )
+    }
+
     /// Whether the rows of the table are the same before and after, so that the commit's schema may be an old one.
     ///
     /// Java: WriteOperationType#canUpdateSchema.

@@ -22,6 +22,7 @@ fn rows(ids: std::ops::Range<i64>, price: i64) -> Vec<Change> {
         id,
         region: ["eu", "us"][(id % 2) as usize],
         price: Some(price),
+        ts: price,
     })
     .collect()
 }
@@ -66,6 +67,7 @@ async fn a_crash_at_any_write_loses_and_doubles_nothing(
         table_type,
         is_partitioned: true,
         key: Key::Int,
+        is_event_time: false,
     };
     let mut outcomes = [0, 0];
     for crash_at in 0.. {

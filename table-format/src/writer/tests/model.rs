@@ -7,9 +7,11 @@ use arrow::array::{
     ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use futures::TryStreamExt;
 
 use crate::config::TableType;
 use crate::env::{Env, MemoryBudget};
+use crate::reader::ReadOptions;
 use crate::record::{RowKind, WriteBatch};
 use crate::storage::Storage;
 use crate::table::{Table, TableSpec};
@@ -22,6 +24,8 @@ pub(super) struct Shape {
     pub(super) table_type: TableType,
     pub(super) is_partitioned: bool,
     pub(super) key: Key,
+    /// Rows are compared by `ts`; otherwise the later write wins.
+    pub(super) is_event_time: bool,
 }
 
 /// The record key of a table.
@@ -35,18 +39,22 @@ pub(super) enum Key {
 
 impl Shape {
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let types = [TableType::CopyOnWrite, TableType::MergeOnRead];
-        types.into_iter().flat_map(|table_type| {
-            [false, true].into_iter().flat_map(move |is_partitioned| {
-                [Key::Int, Key::Text, Key::Composite]
-                    .into_iter()
-                    .map(move |key| Self {
-                        table_type,
-                        is_partitioned,
-                        key,
-                    })
-            })
-        })
+        let mut shapes = Vec::new();
+        for table_type in [TableType::CopyOnWrite, TableType::MergeOnRead] {
+            for is_partitioned in [false, true] {
+                for is_event_time in [false, true] {
+                    for key in [Key::Int, Key::Text, Key::Composite] {
+                        shapes.push(Self {
+                            table_type,
+                            is_partitioned,
+                            key,
+                            is_event_time,
+                        });
+                    }
+                }
+            }
+        }
+        shapes.into_iter()
     }
 
     fn key_fields(self) -> Vec<String> {
@@ -66,7 +74,7 @@ impl Shape {
         }
     }
 
-    fn partition_path(self, change: &Change) -> String {
+    pub(super) fn partition_path(self, change: &Change) -> String {
         if self.is_partitioned {
             format!("region={}", change.region)
         } else {
@@ -82,6 +90,7 @@ pub(super) struct Change {
     pub(super) region: &'static str,
     /// `None` deletes.
     pub(super) price: Option<i64>,
+    pub(super) ts: i64,
 }
 
 /// A string whose order is not that of the numbers.
@@ -105,6 +114,7 @@ pub(super) fn schema() -> SchemaRef {
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             true,
         ),
+        Field::new("ts", DataType::Int64, true),
     ]))
 }
 
@@ -135,6 +145,9 @@ pub(super) fn batch(changes: &[Change]) -> WriteBatch {
         text(&|change| change.region.to_owned()),
         Arc::new(price.with_precision_and_scale(10, 2).unwrap()),
         Arc::new(at.with_timezone("UTC")),
+        Arc::new(Int64Array::from_iter_values(
+            changes.iter().map(|change| change.ts),
+        )),
     ];
     let kinds = changes
         .iter()
@@ -156,17 +169,78 @@ pub(super) fn batch(changes: &[Change]) -> WriteBatch {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     rows: BTreeMap<(String, String), Change>,
+    /// Ordering values of deletes that logs remember.
+    tombstones: BTreeMap<(String, String), i64>,
+    reads_merged: bool,
 }
 
 impl Model {
+    /// One instant with one batch of changes.
     pub(super) fn apply(&mut self, shape: Shape, changes: &[Change]) {
-        for change in changes {
-            let key = (shape.partition_path(change), shape.record_key(change));
-            match change.price {
-                Some(_) => drop(self.rows.insert(key, change.clone())),
-                None => drop(self.rows.remove(&key)),
+        self.apply_instant(shape, &[changes.to_vec()]);
+    }
+
+    /// One instant with several batches of changes.
+    pub(super) fn apply_instant(&mut self, shape: Shape, batches: &[Vec<Change>]) {
+        self.reads_merged = shape.is_event_time;
+        let mut deleted: BTreeMap<(String, String), i64> = BTreeMap::new();
+        for changes in batches {
+            let mut combined: BTreeMap<(String, String), Change> = BTreeMap::new();
+            for change in changes {
+                let key = (shape.partition_path(change), shape.record_key(change));
+                match combined.get(&key) {
+                    Some(older) if shape.is_event_time && older.ts > change.ts => {}
+                    _ => drop(combined.insert(key, change.clone())),
+                }
+            }
+            for (key, change) in combined {
+                // Within an instant a delete counts for what comes later, whether it found a row or not.
+                if shape.is_event_time && deleted.get(&key).is_some_and(|ts| *ts > change.ts) {
+                    continue;
+                }
+                if change.price.is_none() {
+                    deleted.insert(key.clone(), change.ts);
+                }
+                self.change(shape, key, change);
             }
         }
+    }
+
+    fn change(&mut self, shape: Shape, key: (String, String), change: Change) {
+        let row = self.rows.get(&key).map(|row| row.ts);
+        let tombstone = self.tombstones.get(&key).copied();
+        if shape.is_event_time && row.max(tombstone) > Some(change.ts) {
+            return;
+        }
+        if change.price.is_some() {
+            self.tombstones.remove(&key);
+            self.rows.insert(key, change);
+            return;
+        }
+        let was_known = self.rows.remove(&key).is_some() || tombstone.is_some();
+        if was_known && shape.is_event_time && shape.table_type == TableType::MergeOnRead {
+            self.tombstones.insert(key, change.ts);
+        }
+    }
+
+    /// Rows go by key, whatever their ordering values.
+    pub(super) fn delete(&mut self, shape: Shape, changes: &[Change]) {
+        for change in changes {
+            let key = (shape.partition_path(change), shape.record_key(change));
+            let row = self.rows.remove(&key);
+            if let Some(row) = row
+                && shape.is_event_time
+                && shape.table_type == TableType::MergeOnRead
+            {
+                self.tombstones.insert(key, row.ts);
+            }
+        }
+    }
+
+    /// Partitions are emptied.
+    pub(super) fn drop_partitions(&mut self, is_dropped: impl Fn(&str) -> bool) {
+        self.rows.retain(|(path, _), _| !is_dropped(path));
+        self.tombstones.retain(|(path, _), _| !is_dropped(path));
     }
 
     /// The rows as [`read_table`] gives them.
@@ -183,7 +257,11 @@ impl Model {
     }
 
     pub(super) async fn check(&self, storage: &Storage) {
-        let found = read_table(storage).await.unwrap();
+        let found = if self.reads_merged {
+            read_merged(storage).await
+        } else {
+            read_table(storage).await.unwrap()
+        };
         let expected = self.expected();
         for (key, row) in &expected {
             assert_eq!(found.get(key), Some(row), "{key:?}");
@@ -192,6 +270,37 @@ impl Model {
             assert!(expected.contains_key(key), "{key:?} should not be there");
         }
     }
+}
+
+/// The rows as queries see them: logs are merged by their ordering values.
+pub(super) async fn read_merged(storage: &Storage) -> BTreeMap<(String, String), Row> {
+    let table = Table::open_storage(storage.clone()).await.unwrap();
+    let snapshot = table.snapshot(None).await.unwrap();
+    let options = ReadOptions::new(MemoryBudget::new(64 << 20));
+    let mut rows = BTreeMap::new();
+    for slice in snapshot.slices() {
+        let batches = snapshot.read_slice(slice, &options).await.unwrap();
+        let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
+        for batch in &batches {
+            for row in 0..batch.num_rows() {
+                let text = |name: &str| cell(batch.column_by_name(name).unwrap(), row).unwrap();
+                let key = (slice.partition_path.clone(), text("_hoodie_record_key"));
+                let cells = schema()
+                    .fields()
+                    .iter()
+                    .map(|field| {
+                        let name = field.name();
+                        (name.clone(), text(name))
+                    })
+                    .collect();
+                assert!(
+                    rows.insert(key.clone(), cells).is_none(),
+                    "{key:?} is there twice"
+                );
+            }
+        }
+    }
+    rows
 }
 
 pub(super) fn env() -> Env {
@@ -210,7 +319,11 @@ pub(super) async fn create(storage: &Storage, shape: Shape) -> Table {
         } else {
             Vec::new()
         },
-        ordering: Vec::new(),
+        ordering: if shape.is_event_time {
+            vec!["ts".to_owned()]
+        } else {
+            Vec::new()
+        },
         merge_mode: None,
         properties: BTreeMap::new(),
     };

@@ -16,6 +16,7 @@ fn change(id: i64, region: &'static str, price: impl Into<Option<i64>>) -> Chang
         id,
         region,
         price: price.into(),
+        ts: 0,
     }
 }
 
@@ -44,14 +45,17 @@ async fn every_shape_holds_what_was_written() {
         model.check(&storage).await;
 
         let mut transaction = writer.begin(WriteOperation::Upsert).await.unwrap();
-        for round in 0..3 {
-            let changes: Vec<Change> = (0..60)
-                .map(|n| n * 11 + round)
-                .map(|id| change(id, region(id), (id % 4 != 0).then_some(-id - round)))
-                .collect();
-            transaction.upsert(batch(&changes)).await.unwrap();
-            model.apply(shape, &changes);
+        let rounds: Vec<Vec<Change>> = (0..3)
+            .map(|round| {
+                let ids = (0..60).map(|n| n * 11 + round);
+                ids.map(|id| change(id, region(id), (id % 4 != 0).then_some(-id - round)))
+                    .collect()
+            })
+            .collect();
+        for changes in &rounds {
+            transaction.upsert(batch(changes)).await.unwrap();
         }
+        model.apply_instant(shape, &rounds);
         let position = BTreeMap::from([("lakebed.position".to_owned(), "7".to_owned())]);
         let instant = transaction.commit(position).await.unwrap();
         model.check(&storage).await;
@@ -87,6 +91,7 @@ async fn stats_tell_exact_sizes_and_counts() {
         table_type: TableType::CopyOnWrite,
         is_partitioned: false,
         key: Key::Int,
+        is_event_time: false,
     };
     let dir = tempfile::tempdir().unwrap();
     let storage = local(&dir);
@@ -141,6 +146,7 @@ async fn an_aborted_instant_leaves_nothing() {
         table_type: TableType::MergeOnRead,
         is_partitioned: true,
         key: Key::Int,
+        is_event_time: false,
     };
     let dir = tempfile::tempdir().unwrap();
     let storage = local(&dir);
@@ -177,6 +183,7 @@ async fn hazard_17_an_instant_that_was_rolled_back_cannot_be_completed() {
         table_type: TableType::CopyOnWrite,
         is_partitioned: false,
         key: Key::Int,
+        is_event_time: false,
     };
     let dir = tempfile::tempdir().unwrap();
     let storage = local(&dir);
@@ -200,6 +207,7 @@ async fn hazard_1_the_metadata_table_is_taken_out_of_use() {
         table_type: TableType::CopyOnWrite,
         is_partitioned: false,
         key: Key::Int,
+        is_event_time: false,
     };
     let dir = tempfile::tempdir().unwrap();
     let storage = local(&dir);
