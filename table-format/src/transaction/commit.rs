@@ -11,6 +11,7 @@ use crate::timeline::metadata::{
     CommitMetadata, Payload, RequestedReplaceMetadata, SCHEMA_KEY, WriteOperation, WriteStat,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::heartbeat::Heartbeat;
 use crate::transaction::rollback::{delete_markers, roll_back};
 use crate::transaction::state::{TableState, WritableTable, disable_metadata_table, next_time};
 use crate::writer::{BulkInsertFactory, BulkInsertWriter, Upserter, WriteContext};
@@ -27,6 +28,8 @@ pub struct Transaction {
     bulk_groups: Arc<Mutex<Vec<Group>>>,
     /// Completed writes when this instant began.
     seen: BTreeSet<InstantTime>,
+    /// Tells other writers that this one is alive, where they ask.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Transaction {
@@ -37,6 +40,7 @@ impl Transaction {
         operation: WriteOperation,
         index: KeyRangeIndex,
         seen: BTreeSet<InstantTime>,
+        heartbeat: Option<Heartbeat>,
     ) -> Self {
         let upserter = Upserter::new(Arc::clone(&context), index);
         Self {
@@ -47,6 +51,7 @@ impl Transaction {
             upserter,
             bulk_groups: Arc::default(),
             seen,
+            heartbeat,
         }
     }
 
@@ -113,9 +118,15 @@ impl Transaction {
             completion: Some(completion),
             ..self.inflight.clone()
         };
+        self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
         storage
             .create(&timeline.path_of(&completed), metadata.into())
             .await?;
+        if let Some(heartbeat) = self.heartbeat
+            && let Err(error) = heartbeat.stop().await
+        {
+            tracing::warn!(instant = %completed.time, %error, "the heartbeat file was left behind");
+        }
         if let Err(error) = delete_markers(storage, &completed.time).await {
             // The commit stands; leftover markers harm nobody.
             tracing::warn!(instant = %completed.time, %error, "markers were left behind");
@@ -143,6 +154,7 @@ impl Transaction {
             &self.inflight,
         )
         .await
+        .map(drop)
     }
 
     /// Deletes files of this instant that are not part of it: intermediate files, and those of writers that gave up.

@@ -6,6 +6,7 @@
 
 mod action;
 mod commit;
+mod heartbeat;
 mod instant_clock;
 mod rollback;
 mod state;
@@ -13,4 +14,10 @@ mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
+pub(crate) use rollback::{
+    Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,
+    list_table, roll_back, unpublish,
+};
+pub(crate) use state::disable_metadata_table;
 pub use table_writer::TableWriter;
