@@ -4,6 +4,7 @@
 //! execution. A crash between the two leaves the plan; whoever comes next takes it up. Every service has a file or folder of
 //! its own, with an `impl Services` that holds its entry points.
 
+mod fsck;
 mod restore;
 mod rollback;
 
@@ -16,6 +17,7 @@ use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::ActiveTimeline;
 
+pub use fsck::{Check, Finding};
 pub use restore::{RestoreReport, UndoneInstant};
 pub use rollback::RollbackReport;
 

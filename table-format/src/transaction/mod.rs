@@ -16,8 +16,8 @@ pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
 pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
 pub(crate) use rollback::{
-    Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,
-    list_table, roll_back, unpublish,
+    Debris, Purpose, finish_pending, finish_restore, info_of, is_clustering, list_table, roll_back,
+    unpublish,
 };
 pub(crate) use state::disable_metadata_table;
 pub use table_writer::TableWriter;

@@ -17,7 +17,7 @@ pub use bulk_insert::{BulkInsertFactory, BulkInsertWriter};
 pub use options::WriterOptions;
 
 pub(crate) use context::WriteContext;
-pub(crate) use data_files::{DataFiles, MARKER_ROOT};
+pub(crate) use data_files::{DataFiles, MARKER_ROOT, PARTITION_METADATA};
 pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;

@@ -2,6 +2,7 @@
 
 mod crash;
 mod failed_writes;
+mod fsck;
 mod model;
 mod random;
 mod restore;
