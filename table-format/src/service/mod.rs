@@ -7,6 +7,9 @@
 mod archival;
 mod cleaning;
 pub mod compaction;
+mod fsck;
+mod restore;
+mod rollback;
 mod savepoint;
 
 use std::collections::BTreeMap;
@@ -20,6 +23,9 @@ use crate::timeline::ActiveTimeline;
 
 pub use archival::{ArchivalPlan, ArchivalReport, Limit, Reason};
 pub use cleaning::CleanSummary;
+pub use fsck::{Check, Finding};
+pub use restore::{RestoreReport, UndoneInstant};
+pub use rollback::RollbackReport;
 pub use savepoint::Savepoint;
 
 /// The services of one table. Clones are cheap.

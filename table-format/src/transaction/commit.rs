@@ -11,6 +11,7 @@ use crate::timeline::metadata::{
     CommitMetadata, Payload, RequestedReplaceMetadata, SCHEMA_KEY, WriteOperation, WriteStat,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::heartbeat::Heartbeat;
 use crate::transaction::operation::Incoming;
 use crate::transaction::replace::{Replaced, refuse_planned_compactions};
 use crate::transaction::rollback::{delete_markers, roll_back};
@@ -30,6 +31,8 @@ pub struct Transaction {
     bulk_groups: Arc<Mutex<Vec<Group>>>,
     /// Completed writes when this instant began.
     seen: BTreeSet<InstantTime>,
+    /// Tells other writers that this one is alive, where they ask.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Transaction {
@@ -40,6 +43,7 @@ impl Transaction {
         operation: WriteOperation,
         index: KeyRangeIndex,
         seen: BTreeSet<InstantTime>,
+        heartbeat: Option<Heartbeat>,
     ) -> Self {
         let upserter = Upserter::new(Arc::clone(&context), index);
         let incoming = Incoming::new(context.env.memory.book(0));
@@ -52,6 +56,7 @@ impl Transaction {
             upserter,
             bulk_groups: Arc::default(),
             seen,
+            heartbeat,
         }
     }
 
@@ -120,9 +125,15 @@ impl Transaction {
             completion: Some(completion),
             ..self.inflight.clone()
         };
+        self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
         storage
             .create(&timeline.path_of(&completed), metadata.into())
             .await?;
+        if let Some(heartbeat) = self.heartbeat
+            && let Err(error) = heartbeat.stop().await
+        {
+            tracing::warn!(instant = %completed.time, %error, "the heartbeat file was left behind");
+        }
         if let Err(error) = delete_markers(storage, &completed.time).await {
             // The commit stands; leftover markers harm nobody.
             tracing::warn!(instant = %completed.time, %error, "markers were left behind");
@@ -150,6 +161,7 @@ impl Transaction {
             &self.inflight,
         )
         .await
+        .map(drop)
     }
 
     /// Deletes files of this instant that are not part of it: intermediate files, and those of writers that gave up.

@@ -6,6 +6,7 @@
 
 mod action;
 mod commit;
+mod heartbeat;
 mod instant_clock;
 mod operation;
 mod replace;
@@ -15,7 +16,11 @@ mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
 pub(crate) use instant_clock::{instant_time_at, seconds_between};
-pub(crate) use rollback::delete_markers;
+pub(crate) use rollback::{
+    Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,
+    list_table, roll_back, unpublish,
+};
 pub(crate) use state::{WritableTable, disable_metadata_table, next_time};
 pub use table_writer::TableWriter;

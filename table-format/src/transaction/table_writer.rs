@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::commit::Transaction;
+use crate::transaction::heartbeat::Heartbeat;
 use crate::transaction::replace::requested_content;
 use crate::transaction::rollback::roll_back_pending;
 use crate::transaction::state::{Known, TableState, WritableTable};
@@ -93,6 +94,9 @@ impl TableWriter {
             state: State::Requested,
             completion: None,
         };
+        let failed_writes = &state.options.failed_writes;
+        let heartbeat =
+            Heartbeat::start(&state.storage, &state.env, &requested.time, failed_writes).await?;
         state
             .storage
             .create(
@@ -135,6 +139,7 @@ impl TableWriter {
             operation,
             index,
             seen,
+            heartbeat,
         ))
     }
 
@@ -143,7 +148,16 @@ impl TableWriter {
         let state = &self.state;
         let table = WritableTable::load(&state.storage).await?;
         let mut timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
-        if roll_back_pending(&state.storage, &state.env, &table.config, &timeline).await? {
+        let failed_writes = &state.options.failed_writes;
+        if roll_back_pending(
+            &state.storage,
+            &state.env,
+            &table.config,
+            &timeline,
+            failed_writes,
+        )
+        .await?
+        {
             timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         }
         let mut known = state.known.lock().await;

@@ -6,6 +6,7 @@ use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 
 use crate::error::{Error, Result};
 use crate::file_group::BaseFileOptions;
+use crate::transaction::FailedWrites;
 
 const MIB: u64 = 1 << 20;
 const PARTIAL_UPDATE: &str = "hoodie.lakebed.partial.update";
@@ -37,6 +38,8 @@ pub struct WriterOptions {
     pub(crate) global_keys: Option<bool>,
     /// All properties, as they were given.
     pub(crate) properties: BTreeMap<String, String>,
+    /// Which pending writes of others are rolled back (`hoodie.clean.failed.writes.policy`, EAGER).
+    pub(crate) failed_writes: FailedWrites,
 }
 
 impl Default for WriterOptions {
@@ -57,6 +60,7 @@ impl Default for WriterOptions {
             updates_partially: false,
             global_keys: None,
             properties: BTreeMap::new(),
+            failed_writes: FailedWrites::default(),
         }
     }
 }
@@ -67,7 +71,10 @@ impl WriterOptions {
     /// # Errors
     /// `Invalid` for a value that does not parse or is out of range.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self> {
-        let mut options = Self::default();
+        let mut options = Self {
+            failed_writes: FailedWrites::from_properties(properties)?,
+            ..Self::default()
+        };
         if let Some(codec) = properties.get("hoodie.parquet.compression.codec") {
             options.base_file.compression = compression(codec)?;
         }

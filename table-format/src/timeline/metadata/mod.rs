@@ -11,6 +11,7 @@ mod commit;
 mod compaction;
 mod operation;
 mod payload;
+mod restore;
 mod rollback;
 mod savepoint;
 mod write_stat;
@@ -25,6 +26,7 @@ pub use compaction::{CompactionOperation, CompactionPlan, CompactionStrategy};
 pub use operation::WriteOperation;
 pub use payload::Payload;
 pub(crate) use payload::decode_avro;
+pub use restore::{RestoreMetadata, RestorePlan};
 pub use rollback::{
     InstantInfo, RollbackMetadata, RollbackPartitionMetadata, RollbackPlan, RollbackRequest,
 };

@@ -116,6 +116,7 @@ pub(super) fn rows(ids: std::ops::Range<i64>, price: Option<i64>) -> Vec<Change>
         id,
         region: region(id),
         price,
+        ts: 0,
     })
     .collect()
 }
@@ -125,6 +126,7 @@ pub(super) fn merge_on_read() -> Shape {
         table_type: TableType::MergeOnRead,
         is_partitioned: true,
         key: Key::Int,
+        is_event_time: false,
     }
 }
 

@@ -37,6 +37,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         id,
         region: ["eu", "us"][region],
         price,
+        ts: 0,
     });
     prop::collection::vec(change, 1..50)
 }
