@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::file_group::join_path;
 use crate::index::key_range::{Group, KeyRangeIndex};
+use crate::index::load::load_index;
 use crate::record::WriteBatch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
-use crate::timeline::metadata::{
-    CommitMetadata, Payload, RequestedReplaceMetadata, SCHEMA_KEY, WriteOperation, WriteStat,
+use crate::timeline::metadata::{CommitMetadata, Payload, SCHEMA_KEY, WriteOperation, WriteStat};
+use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::conflict::{
+    Changes, check_conflicts, check_inserts, conflict, is_rolled_back,
 };
-use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::lock::LockGuard;
 use crate::transaction::rollback::{delete_markers, roll_back};
 use crate::transaction::state::{TableState, WritableTable, disable_metadata_table, next_time};
 use crate::writer::{BulkInsertFactory, BulkInsertWriter, Upserter, WriteContext};
@@ -94,29 +98,16 @@ impl Transaction {
     /// `Conflict` when another writer has rolled the instant back, or has changed one of its file groups; the instant is
     /// then undone by the next [`TableWriter::begin`](crate::writer::TableWriter::begin).
     pub async fn commit(self, extra_metadata: BTreeMap<String, String>) -> Result<Instant> {
-        let storage = &self.state.storage;
         self.delete_superseded().await?;
-        let table = WritableTable::load(storage).await?;
-        let timeline = ActiveTimeline::load(storage, &table.config).await?;
-        self.check_still_ours(&timeline).await?;
-        let config = disable_metadata_table(storage, &self.state.env, &table.config).await?;
-        let metadata = self.metadata(extra_metadata)?.encode_avro()?;
-        let completion = next_time(
-            &config,
-            &self.state.env,
-            &timeline,
-            Some(&self.inflight.time),
-        )
-        .await?;
-        let completed = Instant {
-            state: State::Completed,
-            completion: Some(completion),
-            ..self.inflight.clone()
+        let guard = self.state.lock.acquire().await?;
+        let outcome = self.complete(&guard, extra_metadata).await;
+        guard.release().await;
+        let (completed, timeline) = match outcome {
+            Ok(completed) => completed,
+            Err(error) => return Err(self.give_up(error).await),
         };
-        storage
-            .create(&timeline.path_of(&completed), metadata.into())
-            .await?;
-        if let Err(error) = delete_markers(storage, &completed.time).await {
+        self.state.finished(&completed.time);
+        if let Err(error) = delete_markers(&self.state.storage, &completed.time).await {
             // The commit stands; leftover markers harm nobody.
             tracing::warn!(instant = %completed.time, %error, "markers were left behind");
         }
@@ -128,6 +119,65 @@ impl Transaction {
         known.instants.insert(completed.clone());
         known.index = Arc::new(self.upserter.into_index());
         Ok(completed)
+    }
+
+    /// The critical section: what others did, the properties, and the completed file. Returns the timeline before it, too.
+    async fn complete(
+        &self,
+        guard: &LockGuard,
+        extra_metadata: BTreeMap<String, String>,
+    ) -> Result<(Instant, ActiveTimeline)> {
+        let (storage, env) = (&self.state.storage, &self.state.env);
+        let table = WritableTable::load(storage).await?;
+        let timeline = ActiveTimeline::load(storage, &table.config).await?;
+        self.check_still_ours(&table, &timeline).await?;
+        let metadata = self.metadata(extra_metadata)?.encode_avro()?;
+        let completion = next_time(&table.config, env, &timeline, Some(&self.inflight.time));
+        let completed = Instant {
+            state: State::Completed,
+            completion: Some(completion.await?),
+            ..self.inflight.clone()
+        };
+        guard.check().await?;
+        if let Some(lease) = &self.state.lease {
+            lease.check().await?;
+        }
+        disable_metadata_table(storage, env, &table.config).await?;
+        let path = timeline.path_of(&completed);
+        storage.create(&path, metadata.into()).await?;
+        self.check_not_too_late(&table, &path).await?;
+        Ok((completed, timeline))
+    }
+
+    /// Hazard 17, its last moment: an engine that takes no lock of ours, or one that took over while this process was
+    /// suspended between its last look and the completed file, has rolled the instant back. Then the file speaks of data that
+    /// is gone. A missing inflight file alone proves nothing: the instant may have been archived.
+    async fn check_not_too_late(&self, table: &WritableTable, completed_path: &str) -> Result<()> {
+        let storage = &self.state.storage;
+        let inflight = join_path(&table.config.timeline_dir(), &self.inflight.file_name());
+        if storage.exists(&inflight).await? {
+            return Ok(());
+        }
+        let timeline = ActiveTimeline::load(storage, &table.config).await?;
+        if !is_rolled_back(&timeline, &self.inflight).await? {
+            return Ok(());
+        }
+        storage.delete(completed_path).await?;
+        let what =
+            "another writer rolled it back while it was being completed; write its rows again";
+        Err(conflict(&self.inflight, what))
+    }
+
+    /// What is left to do when an instant could not be completed. Under optimistic concurrency control nobody else would
+    /// undo it before its heartbeat has expired.
+    async fn give_up(self, error: Error) -> Error {
+        if error.kind() == ErrorKind::Conflict && self.state.env.locks.is_optimistic() {
+            let instant = self.inflight.time.clone();
+            if let Err(failed) = self.abort().await {
+                tracing::warn!(%instant, error = %failed, "the instant is undone at the next begin");
+            }
+        }
+        error
     }
 
     /// Undoes the instant.
@@ -142,7 +192,9 @@ impl Transaction {
             &table.config,
             &self.inflight,
         )
-        .await
+        .await?;
+        self.state.finished(&self.inflight.time);
+        Ok(())
     }
 
     /// Deletes files of this instant that are not part of it: intermediate files, and those of writers that gave up.
@@ -160,57 +212,29 @@ impl Transaction {
         Ok(())
     }
 
-    /// Hazard 17: a Spark writer with the EAGER policy rolls back what it finds pending, and a completed file written
-    /// afterwards is accepted though the data is gone.
-    async fn check_still_ours(&self, timeline: &ActiveTimeline) -> Result<()> {
-        let conflict = |what: String| {
-            Err(Error::new(
-                ErrorKind::Conflict,
-                format!("instant {}: {what}", self.inflight.time),
-            ))
-        };
-        let ours = timeline.find(&self.inflight.time, self.inflight.action);
-        if ours.is_none_or(|instant| instant.state != State::Inflight) {
-            return conflict("another writer has rolled it back; write its rows again".to_owned());
+    /// Whether the instant is pending yet and what others did since it began leaves it whole.
+    async fn check_still_ours(
+        &self,
+        table: &WritableTable,
+        timeline: &ActiveTimeline,
+    ) -> Result<()> {
+        let changes = Changes::of(self.upserter.written());
+        let inserted = check_conflicts(timeline, &self.inflight, &changes, &self.seen).await?;
+        if inserted.is_empty() || !changes.has_inserts() {
+            return Ok(());
         }
-        let touched: BTreeSet<(Option<&str>, Option<&str>)> =
-            self.upserter.written().map(group_key).collect();
-        for plan in timeline
-            .pending()
-            .filter(|instant| instant.action == Action::Clustering)
-        {
-            let plan_path = timeline.path_of(plan);
-            let planned: RequestedReplaceMetadata = timeline.read_plan(plan).await?;
-            let groups = planned
-                .clustering_plan
-                .and_then(|plan| plan.input_groups)
-                .unwrap_or_default();
-            let mut slices = groups
-                .iter()
-                .flat_map(|group| group.slices.iter().flatten());
-            if slices.any(|slice| {
-                touched.contains(&(slice.partition_path.as_deref(), slice.file_id.as_deref()))
-            }) {
-                return conflict(format!(
-                    "it changes file groups that {plan_path} is to replace; execute or cancel the clustering first"
-                ));
-            }
-        }
-        for other in timeline
-            .completed_writes()
-            .filter(|instant| !self.seen.contains(&instant.time))
-        {
-            let metadata = timeline.read_metadata(other).await?;
-            if metadata
-                .write_stats()
-                .any(|stat| touched.contains(&group_key(stat)))
-            {
-                return conflict(format!(
-                    "{other} has changed one of its file groups; write its rows again"
-                ));
-            }
-        }
-        Ok(())
+        let known = Arc::clone(&self.state.known.lock().await.index);
+        let key_field = table.keys.fields().first().map_or("", String::as_str);
+        let index = load_index(
+            &self.state.storage,
+            &table.config,
+            key_field,
+            &self.context.schema,
+            timeline,
+            &known,
+        );
+        let own = self.upserter.index();
+        check_inserts(&self.inflight, &changes, own, &inserted, &index.await?)
     }
 
     fn metadata(&self, extra_metadata: BTreeMap<String, String>) -> Result<CommitMetadata> {
@@ -230,8 +254,4 @@ impl Transaction {
         }
         Ok(metadata)
     }
-}
-
-fn group_key(stat: &WriteStat) -> (Option<&str>, Option<&str>) {
-    (stat.partition_path.as_deref(), stat.file_id.as_deref())
 }

@@ -6,11 +6,14 @@
 
 mod action;
 mod commit;
+mod conflict;
 mod instant_clock;
+mod lock;
 mod rollback;
 mod state;
 mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub use lock::WriterLease;
 pub use table_writer::TableWriter;

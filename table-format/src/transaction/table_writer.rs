@@ -21,11 +21,14 @@ use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::commit::Transaction;
-use crate::transaction::rollback::roll_back_pending;
+use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
+use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
 use crate::writer::{DataFiles, WriteContext, WriterOptions};
 
-/// Writes one table. There is one writer of a table at a time; what another engine commits in between is taken in.
+/// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
+/// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
+/// others for dead and rolls them back.
 #[derive(Debug)]
 pub struct TableWriter {
     state: Arc<TableState>,
@@ -35,8 +38,43 @@ impl Table {
     /// A writer of this table. Rolls back what a dead writer left and learns where the keys are.
     ///
     /// # Errors
-    /// `Unsupported` for a table that can only be read; what the store says.
+    /// `Unsupported` for a table that can only be read; `Fenced` while another process holds a [`WriterLease`]; what the
+    /// store says.
     pub async fn writer(&self, env: Env, options: WriterOptions) -> Result<TableWriter> {
+        if !env.locks.is_optimistic() {
+            WriterLease::require_none(self.storage(), &env).await?;
+        }
+        self.open_writer(env, options, None).await
+    }
+
+    /// The same under a lease: the writer completes nothing once the lease is lost.
+    ///
+    /// # Errors
+    /// As [`Table::writer`]; `Invalid` for the lease of another table.
+    pub async fn leased_writer(
+        &self,
+        env: Env,
+        options: WriterOptions,
+        lease: Arc<WriterLease>,
+    ) -> Result<TableWriter> {
+        if lease.location() != self.storage().location() {
+            let message = format!(
+                "a lease of {} for {}",
+                lease.location(),
+                self.storage().location()
+            );
+            return Err(Error::invalid(message));
+        }
+        lease.check().await?;
+        self.open_writer(env, options, Some(lease)).await
+    }
+
+    async fn open_writer(
+        &self,
+        env: Env,
+        options: WriterOptions,
+        lease: Option<Arc<WriterLease>>,
+    ) -> Result<TableWriter> {
         let known = Known {
             schema: self.schema().await?,
             index: Arc::new(KeyRangeIndex::default()),
@@ -45,10 +83,13 @@ impl Table {
         };
         let storage = self.storage().clone();
         let state = TableState {
+            lock: TableLock::try_new(&storage, &env)?,
             storage,
             env,
             options,
             known: Mutex::new(known),
+            lease,
+            unfinished: std::sync::Mutex::default(),
         };
         let writer = TableWriter {
             state: Arc::new(state),
@@ -85,28 +126,10 @@ impl TableWriter {
     pub async fn begin(&mut self, operation: WriteOperation) -> Result<Transaction> {
         let (table, timeline) = self.refresh().await?;
         let state = &self.state;
-        let time = table.next_time(&state.env, &timeline).await?;
-        let requested = Instant {
-            time,
-            action: table.write_action(),
-            state: State::Requested,
-            completion: None,
-        };
-        state
-            .storage
-            .create(&timeline.path_of(&requested), Bytes::new())
-            .await
-            .map_err(|error| {
-                if error.kind() == ErrorKind::AlreadyExists {
-                    Error::new(
-                        ErrorKind::Conflict,
-                        "another writer began an instant at the same moment; try again",
-                    )
-                    .with_source(error)
-                } else {
-                    error
-                }
-            })?;
+        let guard = state.lock.acquire().await?;
+        let requested = self.request(&table, &guard).await;
+        guard.release().await;
+        let requested = requested?;
         let inflight = Instant {
             state: State::Inflight,
             ..requested
@@ -134,12 +157,67 @@ impl TableWriter {
         ))
     }
 
+    /// Chooses the time of an instant and puts it on the timeline, later than all that is there now.
+    async fn request(&self, table: &WritableTable, guard: &LockGuard) -> Result<Instant> {
+        let state = &self.state;
+        let timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
+        let requested = Instant {
+            time: table.next_time(&state.env, &timeline).await?,
+            action: table.write_action(),
+            state: State::Requested,
+            completion: None,
+        };
+        guard.check().await?;
+        if let Some(lease) = &state.lease {
+            lease.check().await?;
+        }
+        state.begun(&requested.time);
+        let path = timeline.path_of(&requested);
+        match state.storage.create(&path, Bytes::new()).await {
+            Ok(()) => Ok(requested),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                state.finished(&requested.time);
+                let what = "another writer began an instant at the same moment; try again";
+                Err(Error::new(ErrorKind::Conflict, what).with_source(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Undoes pending writes that nobody goes on with. Under optimistic concurrency control these are our own: another
+    /// writer may be at work on the others.
+    async fn roll_back_dead(
+        &self,
+        table: &WritableTable,
+        timeline: &ActiveTimeline,
+    ) -> Result<bool> {
+        let state = &self.state;
+        if !state.env.locks.is_optimistic() {
+            return roll_back_pending(&state.storage, &state.env, &table.config, timeline).await;
+        }
+        let unfinished = state.unfinished();
+        for instant in timeline
+            .pending()
+            .filter(|instant| unfinished.contains(&instant.time))
+        {
+            roll_back(&state.storage, &state.env, &table.config, instant).await?;
+        }
+        unfinished
+            .iter()
+            .for_each(|instant| state.finished(instant));
+        Ok(!unfinished.is_empty())
+    }
+
     /// Reads the table's settings and timeline anew, rolls back dead writes, and brings the index up to date.
     async fn refresh(&self) -> Result<(WritableTable, ActiveTimeline)> {
         let state = &self.state;
+        if let Some(lease) = &state.lease {
+            // Whoever took over may be at work on what looks dead from here.
+            lease.check().await?;
+        }
         let table = WritableTable::load(&state.storage).await?;
         let mut timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
-        if roll_back_pending(&state.storage, &state.env, &table.config, &timeline).await? {
+        if self.roll_back_dead(&table, &timeline).await? {
             timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         }
         let mut known = state.known.lock().await;

@@ -21,7 +21,7 @@ pub(crate) use data_files::{DataFiles, MARKER_ROOT};
 pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;
-pub use crate::transaction::{TableWriter, Transaction};
+pub use crate::transaction::{TableWriter, Transaction, WriterLease};
 
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,11 @@ impl Upserter {
         self.written.values()
     }
 
+    /// The state after the commit, as far as this instant goes.
+    pub(crate) fn index(&self) -> &KeyRangeIndex {
+        &self.index
+    }
+
     /// The state after the commit.
     pub(crate) fn into_index(self) -> KeyRangeIndex {
         self.index
