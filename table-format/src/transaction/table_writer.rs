@@ -24,7 +24,7 @@ use crate::transaction::commit::Transaction;
 use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
 use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
-use crate::writer::{DataFiles, WriteContext, WriterOptions};
+use crate::writer::{DataFiles, EarlyDetection, WriteContext, WriterOptions};
 
 /// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
 /// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
@@ -296,6 +296,7 @@ fn write_context(
     instant: &Instant,
 ) -> Result<WriteContext> {
     let name = table.config.name();
+    let early = EarlyDetection::of(&state.storage, &state.env, &table.config, &instant.time);
     let with_meta = with_meta_columns(schema);
     let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
     Ok(WriteContext {
@@ -314,6 +315,7 @@ fn write_context(
         keys: table.keys.clone(),
         partitions: table.partitions.clone(),
         is_merge_on_read: table.config.table_type() == TableType::MergeOnRead,
-        files: DataFiles::new(state.storage.clone(), instant.time.clone()),
+        files: DataFiles::new(state.storage.clone(), instant.time.clone())
+            .with_early_detection(early),
     })
 }

@@ -7,6 +7,7 @@ mod bulk_insert;
 mod context;
 mod copy_on_write;
 mod data_files;
+mod early_conflict;
 mod key_table;
 mod merge_on_read;
 mod options;
@@ -18,6 +19,7 @@ pub use options::WriterOptions;
 
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT};
+pub(crate) use early_conflict::EarlyDetection;
 pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;

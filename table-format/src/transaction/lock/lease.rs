@@ -62,7 +62,7 @@ pub(crate) enum Claim {
 pub(crate) struct Lease {
     inner: Arc<Inner>,
     renewer: JoinHandle<()>,
-    witness: Option<Witness>,
+    witness: Mutex<Option<Witness>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ struct Inner {
 struct LeaseState {
     record: LeaseRecord,
     version: Version,
-    /// Who took it, once it is lost.
+    /// Who took it, once it is lost or given back.
     lost_to: Option<String>,
 }
 
@@ -202,7 +202,7 @@ impl LeaseFile {
         Lease {
             inner,
             renewer,
-            witness,
+            witness: Mutex::new(witness),
         }
     }
 
@@ -236,26 +236,30 @@ impl Lease {
         }
     }
 
-    /// Gives the lease back. Java: StorageBasedLockProvider#unlock.
+    /// Gives the lease back; nothing passes [`Lease::check`] afterwards. Java: StorageBasedLockProvider#unlock.
     ///
     /// # Errors
     /// `Unavailable` when the store does not answer; then it expires.
-    pub(crate) async fn release(mut self) -> Result<()> {
+    pub(crate) async fn release(&self) -> Result<()> {
         self.renewer.abort();
-        let state = self.inner.state.lock().await;
+        let mut state = self.inner.state.lock().await;
         if state.lost_to.is_none() {
             let record = LeaseRecord {
                 expired: true,
                 ..state.record.clone()
             };
+            state.lost_to = Some("whoever comes next".to_owned());
             let file = &self.inner.file;
-            let written = file
+            let expected = Some(&state.version);
+            match file
                 .storage
-                .write_if(&file.path, Some(&state.version), record.encode()?);
-            match written.await {
+                .write_if(&file.path, expected, record.encode()?)
+                .await
+            {
                 Err(error) if error.kind() == ErrorKind::Conflict => {
+                    let path = &file.path;
                     tracing::warn!(
-                        path = file.path,
+                        path,
                         "the lease was another's already when it was given back"
                     );
                 }
@@ -263,7 +267,7 @@ impl Lease {
             }
         }
         drop(state);
-        if let Some(witness) = self.witness.take() {
+        if let Some(witness) = self.witness.lock().await.take() {
             Witness::remove(witness.path()).await;
         }
         Ok(())

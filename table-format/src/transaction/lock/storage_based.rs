@@ -54,6 +54,6 @@ impl HeldLock for Lease {
     }
 
     async fn release(self: Box<Self>) -> Result<()> {
-        Self::release(*self).await
+        Self::release(&self).await
     }
 }

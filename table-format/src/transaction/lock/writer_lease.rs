@@ -100,11 +100,11 @@ impl WriterLease {
         self.lease.lost().await
     }
 
-    /// Gives the lease back.
+    /// Gives the lease back; writers that still have it complete nothing more.
     ///
     /// # Errors
     /// `Unavailable` when the store does not answer; the next process then has to wait.
-    pub async fn release(self) -> Result<()> {
+    pub async fn release(&self) -> Result<()> {
         self.lease.release().await
     }
 }

@@ -168,7 +168,8 @@ async fn writers_of_different_file_groups_do_not_conflict_and_those_of_one_do(
         model.apply(shape, &rows);
     }
     let mut second = writer(&storage, env).await;
-    let (low, high) = ([change(3, 7), change(5, None)], [change(10_003, 8)]);
+    // Odd and even ids lie in partitions of their own.
+    let (low, high) = ([change(3, 7), change(5, None)], [change(10_002, 8)]);
     let mut ours = first.begin(WriteOperation::Upsert).await.unwrap();
     ours.upsert(batch(&low)).await.unwrap();
     write(&mut second, &high).await.unwrap();
@@ -232,6 +233,56 @@ async fn a_key_that_two_writers_insert_at_once_is_there_once() {
         ],
     );
     model.check(&storage).await;
+}
+
+#[tokio::test]
+async fn a_living_writers_markers_are_seen_before_the_work_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (storage, shape) = (local(&dir), shape(TableType::CopyOnWrite));
+    create(&storage, shape).await;
+    let pairs = [
+        (
+            "hoodie.write.concurrency.mode",
+            "OPTIMISTIC_CONCURRENCY_CONTROL".to_owned(),
+        ),
+        (
+            "hoodie.write.lock.provider",
+            format!("{LOCKS}.InProcessLockProvider"),
+        ),
+        (
+            "hoodie.write.concurrency.early.conflict.detection.enable",
+            "true".to_owned(),
+        ),
+    ];
+    let pairs = pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
+    let env = env().with_locks(LockSettings::from_properties(&pairs.collect()).unwrap());
+    let mut first = writer(&storage, env.clone()).await;
+    write(&mut first, &[change(1, 1), change(2, 1)])
+        .await
+        .unwrap();
+    let mut second = writer(&storage, env).await;
+    let mut ours = first.begin(WriteOperation::Upsert).await.unwrap();
+    ours.upsert(batch(&[change(1, 2)])).await.unwrap();
+    let heartbeat = format!(".hoodie/.heartbeat/{}", ours.instant_time());
+    storage.overwrite(&heartbeat, "".into()).await.unwrap();
+    let mut later = second.begin(WriteOperation::Upsert).await.unwrap();
+    later.upsert(batch(&[change(2, 3)])).await.unwrap();
+    let error = later.upsert(batch(&[change(1, 3)])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("which began earlier"), "{error}");
+    later.abort().await.unwrap();
+    storage.delete(&heartbeat).await.unwrap();
+    let mut later = second.begin(WriteOperation::Upsert).await.unwrap();
+    later.upsert(batch(&[change(1, 3)])).await.unwrap();
+    ours.commit(BTreeMap::new()).await.unwrap();
+    let error = later.commit(BTreeMap::new()).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Conflict,
+        "the check under the lock decides"
+    );
 }
 
 #[tokio::test]
