@@ -3,7 +3,6 @@
 //! Java: FileSystemBasedLockProvider. It needs a file system that creates a file only if it is absent. A crashed owner's file
 //! stays for ever unless an expiry is set; one of ours names its [`Witness`], by which our next process knows better.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,8 +36,14 @@ struct LockInfo {
     lock_stacks_info: Vec<String>,
     #[serde(default)]
     owner: String,
-    #[serde(default)]
-    witness: Option<PathBuf>,
+}
+
+/// A look at the lock file.
+enum Found {
+    Nothing,
+    /// Its owner is gone.
+    LeftBehind,
+    Held(Holder),
 }
 
 impl FileSystemLock {
@@ -76,7 +81,6 @@ impl FileSystemLock {
             lock_thread_name: super::this_process(),
             lock_stacks_info: Vec::new(),
             owner,
-            witness: witness.as_ref().map(|witness| witness.path().to_owned()),
         };
         let text = serde_json::to_vec(&info);
         let text = text.map_err(|error| Error::internal(format!("lock: {error}")))?;
@@ -89,7 +93,7 @@ impl FileSystemLock {
             }))),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 if let Some(witness) = witness {
-                    Witness::remove(witness.path()).await;
+                    witness.remove().await;
                 }
                 Ok(Attempt::HeldBy(self.holder(None, None)))
             }
@@ -97,32 +101,30 @@ impl FileSystemLock {
         }
     }
 
-    /// Whether the lock file was left behind; its owner if not.
-    async fn left_behind(&self) -> Result<Option<Holder>> {
+    /// What the lock file is, if there is one.
+    async fn found(&self) -> Result<Found> {
         let Some(modified) = self.folder.modified(LOCK_NAME).await? else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
         let age = (self.env.clock.now() - modified)
             .to_std()
             .unwrap_or_default();
         let remaining = self.expiry.map(|expiry| expiry.saturating_sub(age));
         if self.expiry.is_some_and(|expiry| age > expiry) {
-            return Ok(None);
+            return Ok(Found::LeftBehind);
         }
-        let content = self
-            .folder
-            .read_if_exists(LOCK_NAME)
-            .await?
-            .unwrap_or_default();
+        let Some(content) = self.folder.read_if_exists(LOCK_NAME).await? else {
+            return Ok(Found::Nothing);
+        };
         // Spark's is empty while it is held.
         let info: Option<LockInfo> = serde_json::from_slice(&content).ok();
-        if let Some(path) = info.as_ref().and_then(|info| info.witness.as_ref())
-            && Witness::ask(path).await? == Testimony::Dead
+        if let Some(info) = &info
+            && Witness::ask(&self.table, &info.owner).await? == Testimony::Dead
         {
-            Witness::remove(path).await;
-            return Ok(None);
+            Witness::forget(&self.table, &info.owner).await;
+            return Ok(Found::LeftBehind);
         }
-        Ok(Some(self.holder(info.as_ref(), remaining)))
+        Ok(Found::Held(self.holder(info.as_ref(), remaining)))
     }
 
     fn holder(&self, info: Option<&LockInfo>, remaining: Option<Duration>) -> Holder {
@@ -137,14 +139,15 @@ impl FileSystemLock {
 #[async_trait]
 impl LockProvider for FileSystemLock {
     async fn try_acquire(&self) -> Result<Attempt> {
-        if self.folder.exists(LOCK_NAME).await? {
-            match self.left_behind().await? {
-                Some(holder) => return Ok(Attempt::HeldBy(holder)),
-                None => {
-                    tracing::warn!(lock = self.name(), "removing a lock that was left behind");
-                    self.folder.delete(LOCK_NAME).await?;
-                    self.folder.delete(".lock.crc").await?;
-                }
+        match self.found().await? {
+            Found::Nothing => {}
+            Found::Held(holder) => return Ok(Attempt::HeldBy(holder)),
+            Found::LeftBehind => {
+                // Processes of ours come here one at a time (`OnMachineLock`); another engine that does the same at this very
+                // moment could lose its new lock, as it could among its own kind.
+                tracing::warn!(lock = self.name(), "removing a lock that was left behind");
+                self.folder.delete(LOCK_NAME).await?;
+                self.folder.delete(".lock.crc").await?;
             }
         }
         self.create().await
@@ -178,8 +181,8 @@ impl HeldLock for HeldFile {
         if self.check().await.is_ok() {
             self.folder.delete(LOCK_NAME).await?;
         }
-        if let Some(witness) = &self.witness {
-            Witness::remove(witness.path()).await;
+        if let Some(witness) = self.witness {
+            witness.remove().await;
         }
         Ok(())
     }

@@ -1,11 +1,10 @@
 //! A lease: an object that says who may work, and until when; renewed while its owner lives.
 //!
-//! The object is Hudi's storage-based lock: `{"expired":…,"validUntil":…,"owner":…}`, replaced only if it is unchanged. Two
-//! fields of ours stand beside, which Hudi ignores: a description of the owner, and its [`Witness`]. What is in nobody's
+//! The object is Hudi's storage-based lock: `{"expired":…,"validUntil":…,"owner":…}`, replaced only if it is unchanged. A
+//! field of ours stands beside, which Hudi ignores: a description of the owner, whose id also names its [`Witness`]. What is in nobody's
 //! hands: a request that was sent while the lease was valid and arrives after it has expired.
 //! Spec: Hudi 1.2.0, "Locks and concurrency control"; Java: StorageBasedLockProvider, StorageLockData.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +43,6 @@ pub(crate) struct LeaseRecord {
     pub(crate) owner: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) holder: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) witness: Option<PathBuf>,
 }
 
 /// The outcome of an attempt to get a lease.
@@ -153,25 +150,29 @@ impl LeaseFile {
             valid_until: self.valid_until(),
             owner,
             holder: Some(holder.to_owned()),
-            witness: witness.as_ref().map(|witness| witness.path().to_owned()),
         };
         let version = expected.as_ref().map(|(_, version)| version);
-        match self
+        let error = match self
             .storage
             .write_if(&self.path, version, record.encode()?)
             .await
         {
             Ok(version) => {
-                if let Some(path) = expected.and_then(|(record, _)| record.witness) {
-                    Witness::remove(&path).await;
+                if let Some((record, _)) = expected {
+                    Witness::forget(&self.storage, &record.owner).await;
                 }
-                Ok(Claim::Ours(self.begin(record, version, witness)))
+                return Ok(Claim::Ours(self.begin(record, version, witness)));
             }
-            Err(error) if error.kind() == ErrorKind::Conflict => match self.read().await? {
-                Some(winner) => Ok(Claim::Theirs(winner, Testimony::Unknown)),
-                None => Err(error),
-            },
-            Err(error) => Err(error),
+            Err(error) => error,
+        };
+        if let Some(witness) = witness {
+            witness.remove().await;
+        }
+        match self.read().await? {
+            Some(winner) if error.kind() == ErrorKind::Conflict => {
+                Ok(Claim::Theirs(winner, Testimony::Unknown))
+            }
+            _ => Err(error),
         }
     }
 
@@ -180,10 +181,7 @@ impl LeaseFile {
         if record.remaining(self.env.clock.as_ref()).is_none() {
             return Ok(None);
         }
-        let testimony = match &record.witness {
-            Some(path) => Witness::ask(path).await?,
-            None => Testimony::Unknown,
-        };
+        let testimony = Witness::ask(&self.storage, &record.owner).await?;
         Ok((testimony != Testimony::Dead).then_some(testimony))
     }
 
@@ -268,7 +266,7 @@ impl Lease {
         }
         drop(state);
         if let Some(witness) = self.witness.lock().await.take() {
-            Witness::remove(witness.path()).await;
+            witness.remove().await;
         }
         Ok(())
     }

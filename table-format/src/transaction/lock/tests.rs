@@ -406,9 +406,7 @@ async fn an_owner_elsewhere_is_waited_for_until_it_shows_life_or_its_lease_is_ov
     let path = ".hoodie/.locks/lakebed_writer.json";
     let record = |millis: i64| {
         let until = env.clock.now().timestamp_millis() + millis;
-        format!(
-            r#"{{"expired":false,"validUntil":{until},"owner":"elsewhere","witness":"/not/here"}}"#
-        )
+        format!(r#"{{"expired":false,"validUntil":{until},"owner":"elsewhere"}}"#)
     };
     storage.overwrite(path, record(300).into()).await.unwrap();
     let lease = WriterLease::acquire(&storage, &env, "us", MINUTE)

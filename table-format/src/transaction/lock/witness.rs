@@ -1,8 +1,8 @@
 //! Proof that the process which took a lease is dead.
 //!
 //! A lease outlives its owner until it expires, and a daemon that was killed should be able to start again at once. So the
-//! owner holds the operating system's lock of a file whose path stands in the lease: whoever finds the file and gets its
-//! lock knows that the owner has ended. Whoever does not find it (another machine, another container) has to wait.
+//! owner holds the operating system's lock of a file that is named by its id: whoever finds the file and gets its lock knows
+//! that the owner has ended. Whoever does not find it (another machine, another container) has to wait.
 
 use std::path::{Path, PathBuf};
 
@@ -31,15 +31,9 @@ pub(crate) enum Testimony {
 }
 
 impl Witness {
-    /// Makes the witness of a lease: beside a local table, where whoever sees the table sees it too; else among the
-    /// temporary files of this machine. `None` when neither can be written: then the lease has to expire.
+    /// Makes the witness of `owner`. `None` when its file cannot be written: then the lease has to expire.
     pub(crate) async fn create(storage: &Storage, owner: &str) -> Option<Self> {
-        let path = match storage.local_path(&format!(".hoodie/.locks/{owner}.alive")) {
-            Ok(path) => path,
-            Err(_) => std::env::temp_dir()
-                .join(TEMPORARY)
-                .join(format!("{owner}.alive")),
-        };
+        let path = path_of(storage, owner)?;
         match OsLock::try_exclusive(&path).await {
             Ok(Some(lock)) => Some(Self { path, _lock: lock }),
             Ok(None) => None,
@@ -50,14 +44,12 @@ impl Witness {
         }
     }
 
-    /// Where it lies; this goes into the lease.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What the witness at `path` says.
-    pub(crate) async fn ask(path: &Path) -> Result<Testimony> {
-        match OsLock::try_existing(path).await {
+    /// What the witness of `owner` says.
+    pub(crate) async fn ask(storage: &Storage, owner: &str) -> Result<Testimony> {
+        let Some(path) = path_of(storage, owner) else {
+            return Ok(Testimony::Unknown);
+        };
+        match OsLock::try_existing(&path).await {
             Ok(Some(_)) => Ok(Testimony::Dead),
             Ok(None) => Ok(Testimony::Alive),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Testimony::Unknown),
@@ -65,12 +57,39 @@ impl Witness {
         }
     }
 
-    /// Removes the witness of an owner who is no more.
-    pub(crate) async fn remove(path: &Path) {
-        if let Err(error) = tokio::fs::remove_file(path).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::debug!(path = %path.display(), %error, "a file of a finished lease stays behind");
+    /// Removes the file: the owner needs it no more.
+    pub(crate) async fn remove(self) {
+        remove(&self.path).await;
+    }
+
+    /// Removes what an owner left who is no more.
+    pub(crate) async fn forget(storage: &Storage, owner: &str) {
+        if let Some(path) = path_of(storage, owner) {
+            remove(&path).await;
         }
+    }
+}
+
+/// Beside a local table, where whoever sees the table sees it too; else among the temporary files of this machine. The id may
+/// come from a file that anybody wrote: nothing but the form of an id makes a path.
+fn path_of(storage: &Storage, owner: &str) -> Option<PathBuf> {
+    let is_id = !owner.is_empty()
+        && owner.len() <= 64
+        && owner
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let name = format!("{owner}.alive");
+    let path = match storage.local_path(&format!(".hoodie/.locks/{name}")) {
+        Ok(path) => path,
+        Err(_) => std::env::temp_dir().join(TEMPORARY).join(name),
+    };
+    is_id.then_some(path)
+}
+
+async fn remove(path: &Path) {
+    if let Err(error) = tokio::fs::remove_file(path).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), %error, "a file of a finished lease stays behind");
     }
 }
