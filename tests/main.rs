@@ -12,11 +12,13 @@
 
 mod bad_input;
 mod compaction;
+mod concurrent_writers;
 mod exactly_once;
 mod golden;
 mod hudi_compat;
 mod incremental;
 mod memory;
+mod object_store;
 mod round_trip;
 mod schema_evolution;
 mod support;

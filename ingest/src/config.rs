@@ -133,6 +133,8 @@ pub struct SinkConfig {
     /// Most bytes of changes in a commit as held in memory; default 256 MiB. Past what memory allows, changes are
     /// written out before the commit.
     pub commit_bytes_max: u64,
+    /// How long a table belongs to a daemon that has fallen silent; default 60 s.
+    pub lease_timeout: Duration,
     /// `hoodie.*` keys, passed to the table.
     pub hoodie: BTreeMap<String, String>,
 }

@@ -12,6 +12,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// Another writer got in between: reload and retry.
     Conflict,
+    /// Another process has the table, or has taken it over: stop.
+    Fenced,
     /// The store did not answer or failed: retry later.
     Unavailable,
     /// Bytes break the specification: stop.
@@ -122,6 +124,7 @@ impl From<table_format::Error> for Error {
             table_format::ErrorKind::NotFound => ErrorKind::NotFound,
             table_format::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
             table_format::ErrorKind::Conflict => ErrorKind::Conflict,
+            table_format::ErrorKind::Fenced => ErrorKind::Fenced,
             table_format::ErrorKind::Unavailable => ErrorKind::Unavailable,
             table_format::ErrorKind::Corrupt => ErrorKind::Corrupt,
             table_format::ErrorKind::Unsupported => ErrorKind::Unsupported,

@@ -17,6 +17,7 @@ use table_format::writer::{
 use crate::checkpoint::{CHECKPOINT_KEY, TableCheckpoint};
 use crate::config::{PipelineConfig, SinkTableType};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::leases::Leases;
 use crate::schema::SourceTable;
 
 /// A lake table and the transaction under way in it.
@@ -29,12 +30,14 @@ pub(crate) struct LakeTable {
 }
 
 impl LakeTable {
-    /// Opens the lake table of `source`, creating it if it is not there, and rolls back what a dead writer of ours left.
+    /// Opens the lake table of `source`, creating it if it is not there, takes its lease, and rolls back what a dead writer of
+    /// ours left.
     pub(crate) async fn open_or_create(
         config: &PipelineConfig,
         source: &SourceTable,
         env: &Env,
         row_group_bytes: u64,
+        leases: &Leases,
     ) -> Result<Self> {
         let name = config.sink_table(&source.database, &source.name);
         let location = format!(
@@ -47,15 +50,21 @@ impl LakeTable {
             Ok(table) => table,
             Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
                 let spec = table_spec(config, source, &name)?;
-                let created = Table::create(storage, env.clone(), spec).await;
-                created.map_err(|error| error.context(name.clone()))?
+                match Table::create(storage.clone(), env.clone(), spec).await {
+                    // Another daemon was quicker: the lease decides.
+                    Err(error) if error.kind() == table_format::ErrorKind::AlreadyExists => {
+                        Table::open_storage(storage.clone()).await?
+                    }
+                    created => created.map_err(|error| error.context(name.clone()))?,
+                }
             }
             Err(error) => return Err(error.into()),
         };
         let options = WriterOptions::from_properties(&config.sink.hoodie)?
             .with_row_group_bytes(row_group_bytes);
+        let lease = leases.of(&storage, env).await?;
         let mut writer = table
-            .writer(env.clone(), options)
+            .leased_writer(env.clone(), options, lease)
             .await
             .map_err(|error| error.context(name.clone()))?;
         let schema = writer.schema().await;

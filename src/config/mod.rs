@@ -13,12 +13,15 @@ use ingest::config::{
     StartupMode, Transform,
 };
 use serde_yaml_ng::{Mapping, Value};
+use table_format::config::LockSettings;
 
 pub(crate) use error::ConfigError;
 use section::{File, Section};
 pub(crate) use text::parse_bytes;
 
 const MIB: u64 = 1 << 20;
+/// A lease is renewed at a third of it; shorter ones would be lost by every pause of the machine.
+const LEASE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// Reads a pipeline file.
 pub(crate) fn load(path: &str) -> Result<PipelineConfig, ConfigError> {
@@ -151,8 +154,16 @@ fn parse_sink(mut sink: Section<'_>) -> Result<SinkConfig, ConfigError> {
             .parsed("commit.rows", "a number of rows", number)?
             .unwrap_or(1_000_000),
         commit_bytes_max: sink.bytes("commit.bytes")?.unwrap_or(256 * MIB),
+        lease_timeout: sink
+            .duration("lease.timeout")?
+            .unwrap_or(Duration::from_secs(60)),
         hoodie: sink.prefixed("hoodie.")?,
     };
+    if config.lease_timeout < LEASE_TIMEOUT_MIN {
+        return Err(sink.error("lease.timeout", "must be at least 1s"));
+    }
+    LockSettings::from_properties(&config.hoodie)
+        .map_err(|error| sink.error("hoodie.write", error.to_string()))?;
     sink.finish()?;
     Ok(config)
 }

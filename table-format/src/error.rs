@@ -12,6 +12,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// Another writer got in between: reload and retry.
     Conflict,
+    /// Another process has the table, or has taken it over: stop.
+    Fenced,
     /// The store did not answer or failed: retry later.
     Unavailable,
     /// Bytes break the specification: stop.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::database::PASSWORD;
 use super::pipeline::{PASSWORD_VARIABLE, Pipeline};
 use super::process::{Finished, Process};
+use super::s3::S3;
 use super::wait_until;
 
 /// How long any one call may take.
@@ -69,6 +70,25 @@ impl Daemon {
         });
     }
 
+    /// Waits until it has written `words` to standard error.
+    pub(crate) fn wait_until_said(&mut self, words: &str) {
+        wait_until(words, LIMIT, || {
+            let said = self.0.stderr();
+            assert!(self.0.is_running(), "the daemon ended by itself: {said}");
+            said.contains(words)
+        });
+    }
+
+    /// Sends a signal, by its name without SIG.
+    pub(crate) fn signal(&self, name: &str) {
+        self.0.signal(name);
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(self, limit: Duration) -> Finished {
+        self.0.wait(limit)
+    }
+
     /// SIGTERM: it has to finish its batch, commit and exit with 0.
     pub(crate) fn stop(self) -> Finished {
         self.0.terminate();
@@ -91,6 +111,7 @@ fn command(words: &[&str]) -> Command {
     command
         .args(words)
         .env(PASSWORD_VARIABLE, PASSWORD)
-        .env("NO_COLOR", "1");
+        .env("NO_COLOR", "1")
+        .envs(S3::environment().iter().cloned());
     command
 }

@@ -7,6 +7,7 @@ mod pipeline;
 mod process;
 mod python;
 mod rows;
+mod s3;
 mod shop;
 mod spark;
 mod timeline;
@@ -22,6 +23,7 @@ pub(crate) use python::{duckdb_rows, hudi_rs_rows};
 pub(crate) use rows::{
     Rows, assert_same_rows, lake_rows, rows_of_reader, source_rows, source_rows_where,
 };
+pub(crate) use s3::S3;
 pub(crate) use shop::{Kinds, Shop, Writer};
 pub(crate) use spark::Spark;
 pub(crate) use timeline::completion_times;

@@ -82,9 +82,13 @@ impl Pipeline {
         self.directory.path().join("pipeline.yaml")
     }
 
-    /// The lake's directory.
+    /// The lake's directory, or its URL.
     pub(crate) fn lake(&self) -> PathBuf {
-        self.directory.path().join("lake")
+        let path = self
+            .keys
+            .iter()
+            .find(|(block, key, _)| (*block, *key) == ("sink", "path"));
+        PathBuf::from(&path.unwrap().2)
     }
 
     /// The directory of a table, `database.table`, in the lake.

@@ -73,11 +73,16 @@ impl Process {
 
     /// Asks it to finish (SIGTERM).
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, by its name without SIG.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(
             status.success(),
-            "{}: was gone before SIGTERM: {}",
+            "{}: was gone before SIG{name}: {}",
             self.name,
             self.stderr()
         );

@@ -130,6 +130,31 @@ impl Spark {
         }
     }
 
+    /// The same with these options; whether it succeeded. Losing against another writer is the only way in which it may not.
+    pub(crate) fn try_upsert(
+        &mut self,
+        table: &Path,
+        schema: &str,
+        rows: &Value,
+        options: &[(&str, &str)],
+    ) -> bool {
+        let mut settings = json!({"hoodie.metadata.enable": "false"});
+        for (key, value) in options {
+            settings[*key] = (*value).into();
+        }
+        let command = json!({
+            "cmd": "write", "path": table, "rows": rows, "schema": schema, "operation": "upsert", "options": settings
+        });
+        writeln!(self.commands, "{command}").unwrap();
+        let answer = self.answer();
+        let text = answer.to_string();
+        assert!(
+            answer["ok"] == true || text.contains("HoodieWriteConflictException"),
+            "{text}"
+        );
+        answer["ok"] == true
+    }
+
     /// The table's configuration as Hudi reads it.
     pub(crate) fn info(&mut self, table: &Path) -> Value {
         self.ask(json!({"cmd": "info", "path": table}))

@@ -3,6 +3,7 @@
 //! What a table holds stands in its newest commit; a start reads that, loads what a snapshot has left, and follows the
 //! log from the lowest position of all tables. Every failure that may pass is answered by starting over from there.
 
+pub(crate) mod leases;
 pub(crate) mod memory;
 pub(crate) mod progress;
 mod retry;
@@ -13,14 +14,16 @@ mod table_map;
 
 use std::sync::Arc;
 
+use table_format::config::LockSettings;
 use table_format::env::Env;
 use table_format::storage::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{PipelineConfig, StartupMode};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::source::mysql::dump::BinlogStream;
 use crate::source::mysql::safe_position::current_position;
+use leases::Leases;
 use memory::MemoryPlan;
 pub use progress::{Phase, Progress, TableProgress};
 use retry::Backoff;
@@ -42,6 +45,7 @@ pub struct Pipeline {
     config: PipelineConfig,
     env: Env,
     lake: Storage,
+    leases: Leases,
     plan: MemoryPlan,
     progress: Arc<Progress>,
     shutdown: CancellationToken,
@@ -51,9 +55,11 @@ impl Pipeline {
     /// A pipeline that works within `env.memory` and ends in an orderly way when `shutdown` is cancelled.
     ///
     /// # Errors
-    /// `Invalid` when the lake's location is not one.
+    /// `Invalid` when the lake's location is not one, or for locks that do not go together.
     pub fn try_new(config: PipelineConfig, env: Env, shutdown: CancellationToken) -> Result<Self> {
         let lake = Storage::open(&config.sink.path)?;
+        let env = env.with_locks(LockSettings::from_properties(&config.sink.hoodie)?);
+        let leases = Leases::new(&config.name, config.sink.lease_timeout, shutdown.clone());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let plan = MemoryPlan::new(env.memory.ceiling_bytes(), cores);
         let progress = Arc::new(Progress::new(env.memory.clone()));
@@ -61,6 +67,7 @@ impl Pipeline {
             config,
             env,
             lake,
+            leases,
             plan,
             progress,
             shutdown,
@@ -77,8 +84,18 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Invalid` for what the user has to change at the source, in the pipeline file or in the lake; `Unavailable` when
-    /// the server or store cannot be reached at the start, or (until current) not for a while.
+    /// the server or store cannot be reached at the start, or (until current) not for a while; `Fenced` when another process
+    /// feeds one of the tables, or has taken it over.
     pub async fn run(&self, mode: RunMode) -> Result<()> {
+        let outcome = tokio::select! {
+            outcome = self.run_to_the_end(mode) => outcome,
+            error = self.leases.lost() => Err(error),
+        };
+        self.leases.release().await;
+        outcome
+    }
+
+    async fn run_to_the_end(&self, mode: RunMode) -> Result<()> {
         let mut backoff = Backoff::new(mode);
         loop {
             match self.run_once(mode, &mut backoff).await {
@@ -86,6 +103,12 @@ impl Pipeline {
                     tracing::info!("tables changed at the source; looking again")
                 }
                 Ok(StreamEnd::CaughtUp | StreamEnd::ShutDown) => return Ok(()),
+                Err(error)
+                    if self.shutdown.is_cancelled() && error.kind() == ErrorKind::Unavailable =>
+                {
+                    tracing::info!(%error, "stopping");
+                    return Ok(());
+                }
                 Err(error) => {
                     let wait = backoff.after(error)?;
                     tokio::select! {

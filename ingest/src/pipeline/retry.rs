@@ -45,6 +45,7 @@ impl Backoff {
             ErrorKind::Unavailable | ErrorKind::Conflict => true,
             ErrorKind::NotFound
             | ErrorKind::AlreadyExists
+            | ErrorKind::Fenced
             | ErrorKind::Corrupt
             | ErrorKind::Unsupported
             | ErrorKind::Invalid

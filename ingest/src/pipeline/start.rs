@@ -202,8 +202,10 @@ impl StartTable {
             )));
         }
         let progress = pipeline.progress.add_table(source.to_string());
+        let row_group_bytes = pipeline.plan.row_group_bytes;
         let lake =
-            LakeTable::open_or_create(config, source, env, pipeline.plan.row_group_bytes).await?;
+            LakeTable::open_or_create(config, source, env, row_group_bytes, &pipeline.leases)
+                .await?;
         let (newest_commit, checkpoint) = lake.checkpoint().await?.unzip();
         if let Some(checkpoint) = &checkpoint {
             require_ours(&config.name, &lake, checkpoint, &source.to_string())?;

@@ -2,9 +2,12 @@
 
 pub mod key;
 mod kind;
+mod lock;
 mod new_table;
 mod table;
 
 pub use kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
+pub use lock::LockSettings;
+pub(crate) use lock::{LockPatience, LockProviderKind};
 pub use new_table::NewTable;
 pub use table::TableConfig;

@@ -1,4 +1,4 @@
-//! What the outside world supplies, injected so that a test can replay it: clock, ids, memory.
+//! What the outside world supplies, injected so that a test can replay it: clock, ids, memory, locks.
 
 mod cpu;
 mod memory;
@@ -7,6 +7,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+
+use crate::config::LockSettings;
 
 pub use cpu::run_on_cpu;
 pub use memory::{MemoryBudget, Reservation};
@@ -32,6 +34,8 @@ pub struct Env {
     pub ids: Arc<dyn IdGenerator>,
     /// The one budget of bytes that everything on the path draws on.
     pub memory: MemoryBudget,
+    /// How to keep out of the way of other writers.
+    pub locks: Arc<LockSettings>,
 }
 
 impl Env {
@@ -41,7 +45,15 @@ impl Env {
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             memory,
+            locks: Arc::default(),
         }
+    }
+
+    /// The same with other locks.
+    #[must_use]
+    pub fn with_locks(mut self, locks: LockSettings) -> Self {
+        self.locks = Arc::new(locks);
+        self
     }
 }
 

@@ -105,6 +105,13 @@ impl KeyRangeIndex {
             .flat_map(|partition| &partition.groups)
     }
 
+    /// The range of a group; nothing if the group has no rows or is not there.
+    pub(crate) fn range_of(&self, partition_path: &str, file_id: &str) -> Option<&KeyRange> {
+        let groups = &self.partitions.get(partition_path)?.groups;
+        let group = groups.iter().find(|group| group.slice.file_id == file_id)?;
+        group.range.as_ref()
+    }
+
     /// The group of `slice`, if it consists of the very same files.
     pub(crate) fn find(&self, slice: &FileSlice) -> Option<&Group> {
         let groups = &self.partitions.get(&slice.partition_path)?.groups;

@@ -55,6 +55,13 @@ impl KeyRange {
         Self { min, max }
     }
 
+    /// Whether some value may lie in both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let is_before =
+            |a: &Self, b: &Self| matches!((&a.max, &b.min), (Some(max), Some(min)) if max < min);
+        !is_before(self, other) && !is_before(other, self)
+    }
+
     /// The smallest range that holds what either holds; `None` holds nothing.
     pub(crate) fn join_all(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {

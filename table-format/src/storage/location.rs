@@ -17,11 +17,26 @@ pub(super) struct Located {
     pub(super) is_local: bool,
 }
 
-/// Takes a local path, `file://`, or (by feature) `s3://`, `gs://`, `az://` and their aliases.
-///
-/// Credentials and endpoints come from the environment variables of the respective cloud (`AWS_*`, `GOOGLE_*`,
-/// `AZURE_*`).
-pub(super) fn locate(location: &str) -> Result<Located> {
+/// Variables of the environment with one of these beginnings set up the clients of object stores. Others must not: a
+/// `BUCKET` or `TOKEN` that belongs to something else would be taken for theirs.
+const VARIABLES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+
+/// What the environment says of object stores.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let texts = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts
+        .filter(|(name, _)| {
+            VARIABLES
+                .iter()
+                .any(|beginning| name.starts_with(beginning))
+        })
+        .collect()
+}
+
+/// Takes a local path, `file://`, or (by feature) `s3://`, `gs://`, `az://` and their aliases; `options` are named as the
+/// variables of the respective cloud.
+pub(super) fn locate(location: &str, options: Vec<(String, String)>) -> Result<Located> {
     let Some(url) = parse_url(location)? else {
         return locate_path(std::path::Path::new(location));
     };
@@ -41,7 +56,12 @@ pub(super) fn locate(location: &str) -> Result<Located> {
             "`{location}`: name a local path or an s3, gs or az URL"
         )));
     }
-    let (store, root) = object_store::parse_url_opts(&url, std::env::vars()).map_err(invalid)?;
+    if let Some(feature) = missing_feature(&scheme) {
+        return Err(Error::unsupported(format!(
+            "`{location}`: this lakebed was built without the feature `{feature}`; build it with `--features {feature}`"
+        )));
+    }
+    let (store, root) = object_store::parse_url_opts(&url, options).map_err(invalid)?;
     let name = location.trim_end_matches('/').to_owned();
     Ok(Located {
         store: Arc::from(store),
@@ -49,6 +69,16 @@ pub(super) fn locate(location: &str) -> Result<Located> {
         name,
         is_local: false,
     })
+}
+
+/// The feature that is needed for a scheme and not built in.
+fn missing_feature(scheme: &ObjectStoreScheme) -> Option<&'static str> {
+    match scheme {
+        ObjectStoreScheme::AmazonS3 if !cfg!(feature = "aws") => Some("aws"),
+        ObjectStoreScheme::GoogleCloudStorage if !cfg!(feature = "gcp") => Some("gcp"),
+        ObjectStoreScheme::MicrosoftAzure if !cfg!(feature = "azure") => Some("azure"),
+        _ => None,
+    }
 }
 
 fn parse_url(location: &str) -> Result<Option<Url>> {

@@ -4,9 +4,15 @@
 //! (`Path::parse`, never `Path::from`). The clients of cloud stores retry by themselves, within their bounds; what is left
 //! to do here is the reply that was lost on the way (see [`Storage::create`]).
 
+mod conditional;
 mod location;
+mod os_lock;
+
+#[cfg(test)]
+mod contract;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +21,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub use conditional::Version;
+pub use os_lock::OsLock;
 
 /// The files of one table, by paths relative to its base path. Clones share the connection.
 #[derive(Debug, Clone)]
@@ -47,12 +56,20 @@ pub struct ListedFile {
 
 impl Storage {
     /// Opens a place: a local path, or an `s3://`, `gs://` or `az://` URL when the feature is built in. Nothing is
-    /// read or created yet.
+    /// read or created yet. Credentials and endpoints come from the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`).
     ///
     /// # Errors
-    /// `Invalid` when the location cannot be one.
+    /// `Invalid` when the location cannot be one; `Unsupported` when the feature is not built in.
     pub fn open(location: &str) -> Result<Self> {
-        let located = location::locate(location)?;
+        Self::open_with(location, location::environment())
+    }
+
+    /// Opens a place with these settings in place of the environment's (`AWS_ENDPOINT_URL` and so on).
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub fn open_with(location: &str, options: Vec<(String, String)>) -> Result<Self> {
+        let located = location::locate(location, options)?;
         Ok(Self {
             store: located.store,
             root: located.root,
@@ -91,6 +108,24 @@ impl Storage {
     /// How a file is named to users and to other engines.
     pub fn location_of(&self, relative: &str) -> String {
         crate::file_group::join_path(&self.name, relative)
+    }
+
+    /// Whether the files lie on a disk of this machine, or one that is mounted like it.
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// Where a file of a local table lies on the disk.
+    ///
+    /// # Errors
+    /// `Internal` for a table in an object store.
+    pub(crate) fn local_path(&self, relative: &str) -> Result<PathBuf> {
+        if self.is_local {
+            Ok(PathBuf::from(self.location_of(relative)))
+        } else {
+            let message = format!("{} is not on a local disk", self.location_of(relative));
+            Err(Error::internal(message))
+        }
     }
 
     /// The store behind.
@@ -166,6 +201,19 @@ impl Storage {
         found
             .map(|meta| meta.size)
             .map_err(|error| self.reading(error, relative))
+    }
+
+    /// When a file was last changed; nothing when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store gives up.
+    pub async fn modified(&self, relative: &str) -> Result<Option<DateTime<Utc>>> {
+        let path = self.object_path(relative)?;
+        let found = self.store.head(&path).await;
+        let found = found
+            .map(|meta| meta.last_modified)
+            .map_err(|error| self.reading(error, relative));
+        none_if_missing(found)
     }
 
     /// Creates a file that must not be there yet. A file with the very bytes counts as ours: the reply to an earlier

@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::storage::Storage;
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::lock::TableLock;
 use crate::transaction::state::next_time;
 
 /// A service's instant under way.
@@ -23,7 +24,7 @@ pub(crate) struct ServiceAction {
 }
 
 impl ServiceAction {
-    /// Puts a plan on the timeline, under a time later than everything there.
+    /// Puts a plan on the timeline, under a time later than everything there. Takes the table's lock for that moment.
     ///
     /// # Errors
     /// `Conflict` when the timeline is ahead of the clock; `AlreadyExists` when another writer took the same time.
@@ -34,9 +35,16 @@ impl ServiceAction {
         action: Action,
         plan: Vec<u8>,
     ) -> Result<Self> {
-        let timeline = ActiveTimeline::load(storage, config).await?;
-        let time = next_time(config, env, &timeline, None).await?;
-        Self::request_at(storage, env, config, action, time, plan).await
+        let guard = TableLock::try_new(storage, env)?.acquire().await?;
+        let requested = async {
+            let timeline = ActiveTimeline::load(storage, config).await?;
+            let time = next_time(config, env, &timeline, None).await?;
+            guard.check().await?;
+            Self::announce(storage, env, config, action, time, plan).await
+        };
+        let requested = requested.await;
+        guard.release().await;
+        requested
     }
 
     /// Puts a plan on the timeline under a time that was taken before the plan was made.
@@ -44,6 +52,20 @@ impl ServiceAction {
     /// # Errors
     /// `AlreadyExists` when another writer took the same time.
     pub(crate) async fn request_at(
+        storage: &Storage,
+        env: &Env,
+        config: &TableConfig,
+        action: Action,
+        time: InstantTime,
+        plan: Vec<u8>,
+    ) -> Result<Self> {
+        let guard = TableLock::try_new(storage, env)?.acquire().await?;
+        let requested = Self::announce(storage, env, config, action, time, plan).await;
+        guard.release().await;
+        requested
+    }
+
+    async fn announce(
         storage: &Storage,
         env: &Env,
         config: &TableConfig,
@@ -95,18 +117,26 @@ impl ServiceAction {
         }
     }
 
-    /// Completes the instant: the commit point.
+    /// Completes the instant: the commit point. Takes the table's lock for that moment.
     ///
     /// # Errors
     /// `Conflict` when the timeline is ahead of the clock; what the store says, after which the instant is still pending.
     pub(crate) async fn complete(mut self, payload: Vec<u8>) -> Result<Instant> {
-        let timeline = ActiveTimeline::load(&self.storage, &self.config).await?;
-        let begun = Some(&self.instant.time);
-        let completion = next_time(&self.config, &self.env, &timeline, begun).await?;
-        self.instant.state = State::Completed;
-        self.instant.completion = self.config.keeps_completion_times().then_some(completion);
-        self.storage.create(&self.path(), payload.into()).await?;
-        Ok(self.instant)
+        let guard = TableLock::try_new(&self.storage, &self.env)?
+            .acquire()
+            .await?;
+        let completed = async {
+            let timeline = ActiveTimeline::load(&self.storage, &self.config).await?;
+            let begun = Some(&self.instant.time);
+            let completion = next_time(&self.config, &self.env, &timeline, begun).await?;
+            self.instant.state = State::Completed;
+            self.instant.completion = self.config.keeps_completion_times().then_some(completion);
+            guard.check().await?;
+            self.storage.create(&self.path(), payload.into()).await
+        };
+        let completed = completed.await;
+        guard.release().await;
+        completed.map(|()| self.instant)
     }
 
     fn path(&self) -> String {

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::file_group::join_path;
 use crate::index::key_range::{Group, KeyRangeIndex};
+use crate::index::load::load_index;
 use crate::record::WriteBatch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
-use crate::timeline::metadata::{
-    CommitMetadata, Payload, RequestedReplaceMetadata, SCHEMA_KEY, WriteOperation, WriteStat,
+use crate::timeline::metadata::{CommitMetadata, Payload, SCHEMA_KEY, WriteOperation, WriteStat};
+use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::conflict::{
+    Changes, check_conflicts, check_inserts, conflict, is_rolled_back,
 };
-use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::heartbeat::Heartbeat;
+use crate::transaction::lock::LockGuard;
 use crate::transaction::operation::Incoming;
 use crate::transaction::replace::{Replaced, refuse_planned_compactions};
 use crate::transaction::rollback::{delete_markers, roll_back};
@@ -106,35 +110,21 @@ impl Transaction {
     pub async fn commit(mut self, extra_metadata: BTreeMap<String, String>) -> Result<Instant> {
         self.flush().await?;
         let replaced = self.replaced();
-        let storage = &self.state.storage;
         self.delete_superseded().await?;
-        let table = WritableTable::load(storage).await?;
-        let timeline = ActiveTimeline::load(storage, &table.config).await?;
-        self.check_still_ours(&timeline, &replaced).await?;
-        let config = disable_metadata_table(storage, &self.state.env, &table.config).await?;
-        let metadata = self.metadata(extra_metadata, &replaced)?;
-        let completion = next_time(
-            &config,
-            &self.state.env,
-            &timeline,
-            Some(&self.inflight.time),
-        )
-        .await?;
-        let completed = Instant {
-            state: State::Completed,
-            completion: Some(completion),
-            ..self.inflight.clone()
+        let guard = self.state.lock.acquire().await?;
+        let outcome = self.complete(&guard, extra_metadata, &replaced).await;
+        guard.release().await;
+        let (completed, timeline) = match outcome {
+            Ok(completed) => completed,
+            Err(error) => return Err(self.give_up(error).await),
         };
-        self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
-        storage
-            .create(&timeline.path_of(&completed), metadata.into())
-            .await?;
-        if let Some(heartbeat) = self.heartbeat
+        self.state.finished(&completed.time);
+        if let Some(heartbeat) = self.heartbeat.take()
             && let Err(error) = heartbeat.stop().await
         {
             tracing::warn!(instant = %completed.time, %error, "the heartbeat file was left behind");
         }
-        if let Err(error) = delete_markers(storage, &completed.time).await {
+        if let Err(error) = delete_markers(&self.state.storage, &completed.time).await {
             // The commit stands; leftover markers harm nobody.
             tracing::warn!(instant = %completed.time, %error, "markers were left behind");
         }
@@ -146,6 +136,67 @@ impl Transaction {
         known.instants.insert(completed.clone());
         known.index = Arc::new(without(self.upserter.into_index(), &replaced));
         Ok(completed)
+    }
+
+    /// The critical section: what others did, the properties, and the completed file. Returns the timeline before it, too.
+    async fn complete(
+        &self,
+        guard: &LockGuard,
+        extra_metadata: BTreeMap<String, String>,
+        replaced: &Replaced,
+    ) -> Result<(Instant, ActiveTimeline)> {
+        let (storage, env) = (&self.state.storage, &self.state.env);
+        let table = WritableTable::load(storage).await?;
+        let timeline = ActiveTimeline::load(storage, &table.config).await?;
+        self.check_still_ours(&table, &timeline, replaced).await?;
+        let metadata = self.metadata(extra_metadata, replaced)?;
+        let completion = next_time(&table.config, env, &timeline, Some(&self.inflight.time));
+        let completed = Instant {
+            state: State::Completed,
+            completion: Some(completion.await?),
+            ..self.inflight.clone()
+        };
+        self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
+        guard.check().await?;
+        if let Some(lease) = &self.state.lease {
+            lease.check().await?;
+        }
+        disable_metadata_table(storage, env, &table.config).await?;
+        let path = timeline.path_of(&completed);
+        storage.create(&path, metadata.into()).await?;
+        self.check_not_too_late(&table, &path).await?;
+        Ok((completed, timeline))
+    }
+
+    /// Hazard 17, its last moment: an engine that takes no lock of ours, or one that took over while this process was
+    /// suspended between its last look and the completed file, has rolled the instant back. Then the file speaks of data that
+    /// is gone. A missing inflight file alone proves nothing: the instant may have been archived.
+    async fn check_not_too_late(&self, table: &WritableTable, completed_path: &str) -> Result<()> {
+        let storage = &self.state.storage;
+        let inflight = join_path(&table.config.timeline_dir(), &self.inflight.file_name());
+        if storage.exists(&inflight).await? {
+            return Ok(());
+        }
+        let timeline = ActiveTimeline::load(storage, &table.config).await?;
+        if !is_rolled_back(&timeline, &self.inflight).await? {
+            return Ok(());
+        }
+        storage.delete(completed_path).await?;
+        let what =
+            "another writer rolled it back while it was being completed; write its rows again";
+        Err(conflict(&self.inflight, what))
+    }
+
+    /// What is left to do when an instant could not be completed. Under optimistic concurrency control nobody else would
+    /// undo it before its heartbeat has expired.
+    async fn give_up(self, error: Error) -> Error {
+        if error.kind() == ErrorKind::Conflict && self.state.env.locks.is_optimistic() {
+            let instant = self.inflight.time.clone();
+            if let Err(failed) = self.abort().await {
+                tracing::warn!(%instant, error = %failed, "the instant is undone at the next begin");
+            }
+        }
+        error
     }
 
     /// Undoes the instant.
@@ -160,8 +211,9 @@ impl Transaction {
             &table.config,
             &self.inflight,
         )
-        .await
-        .map(drop)
+        .await?;
+        self.state.finished(&self.inflight.time);
+        Ok(())
     }
 
     /// Deletes files of this instant that are not part of it: intermediate files, and those of writers that gave up.
@@ -179,77 +231,31 @@ impl Transaction {
         Ok(())
     }
 
-    /// Hazard 17: a Spark writer with the EAGER policy rolls back what it finds pending, and a completed file written
-    /// afterwards is accepted though the data is gone.
-    async fn check_still_ours(&self, timeline: &ActiveTimeline, replaced: &Replaced) -> Result<()> {
-        let conflict = |what: String| {
-            Err(Error::new(
-                ErrorKind::Conflict,
-                format!("instant {}: {what}", self.inflight.time),
-            ))
-        };
-        let ours = timeline.find(&self.inflight.time, self.inflight.action);
-        if ours.is_none_or(|instant| instant.state != State::Inflight) {
-            return conflict("another writer has rolled it back; write its rows again".to_owned());
-        }
-        let mut touched: BTreeSet<(Option<&str>, Option<&str>)> =
-            self.upserter.written().map(group_key).collect();
-        let is_base_file = |stat: &&WriteStat| stat.log_files.is_none();
-        let rewritten: BTreeSet<(Option<&str>, Option<&str>)> = self
-            .upserter
-            .written()
-            .filter(is_base_file)
-            .map(group_key)
-            .collect();
-        for (path, file_ids) in replaced {
-            touched.extend(
-                file_ids
-                    .iter()
-                    .map(|id| (Some(path.as_str()), Some(id.as_str()))),
-            );
-        }
+    /// Whether the instant is pending yet and what others did since it began leaves it whole.
+    async fn check_still_ours(
+        &self,
+        table: &WritableTable,
+        timeline: &ActiveTimeline,
+        replaced: &Replaced,
+    ) -> Result<()> {
+        let changes = Changes::of(self.upserter.written()).with_replaced(replaced);
         refuse_planned_compactions(timeline, self.operation, replaced).await?;
-        for plan in timeline
-            .pending()
-            .filter(|instant| instant.action == Action::Clustering)
-        {
-            let plan_path = timeline.path_of(plan);
-            let planned: RequestedReplaceMetadata = timeline.read_plan(plan).await?;
-            let groups = planned
-                .clustering_plan
-                .and_then(|plan| plan.input_groups)
-                .unwrap_or_default();
-            let mut slices = groups
-                .iter()
-                .flat_map(|group| group.slices.iter().flatten());
-            if slices.any(|slice| {
-                touched.contains(&(slice.partition_path.as_deref(), slice.file_id.as_deref()))
-            }) {
-                return conflict(format!(
-                    "it changes file groups that {plan_path} is to replace; execute or cancel the clustering first"
-                ));
-            }
+        let inserted = check_conflicts(timeline, &self.inflight, &changes, &self.seen).await?;
+        if inserted.is_empty() || !changes.has_inserts() {
+            return Ok(());
         }
-        for other in timeline
-            .completed_writes()
-            .filter(|instant| !self.seen.contains(&instant.time))
-        {
-            let metadata = timeline.read_metadata(other).await?;
-            // A compaction changes no row, and a log that completes after its plan lies on top of what it wrote.
-            let touched = match metadata.compacted {
-                Some(true) => &rewritten,
-                _ => &touched,
-            };
-            if metadata
-                .write_stats()
-                .any(|stat| touched.contains(&group_key(stat)) || is_replaced(replaced, stat))
-            {
-                return conflict(format!(
-                    "{other} has changed one of its file groups; write its rows again"
-                ));
-            }
-        }
-        Ok(())
+        let known = Arc::clone(&self.state.known.lock().await.index);
+        let key_field = table.keys.fields().first().map_or("", String::as_str);
+        let index = load_index(
+            &self.state.storage,
+            &table.config,
+            key_field,
+            &self.context.schema,
+            timeline,
+            &known,
+        );
+        let own = self.upserter.index();
+        check_inserts(&self.inflight, &changes, own, &inserted, &index.await?)
     }
 
     /// The bytes of the completed file.
@@ -281,12 +287,6 @@ impl Transaction {
     }
 }
 
-/// Whether another writer has put rows where this instant replaces all there is.
-fn is_replaced(replaced: &Replaced, stat: &WriteStat) -> bool {
-    let path = stat.partition_path.as_ref();
-    path.is_some_and(|path| replaced.contains_key(path))
-}
-
 fn without(mut index: KeyRangeIndex, replaced: &Replaced) -> KeyRangeIndex {
     for (path, file_ids) in replaced {
         for file_id in file_ids {
@@ -294,8 +294,4 @@ fn without(mut index: KeyRangeIndex, replaced: &Replaced) -> KeyRangeIndex {
         }
     }
     index
-}
-
-fn group_key(stat: &WriteStat) -> (Option<&str>, Option<&str>) {
-    (stat.partition_path.as_deref(), stat.file_id.as_deref())
 }

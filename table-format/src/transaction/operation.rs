@@ -3,6 +3,7 @@
 //! Java: SparkUpsertCommitActionExecutor and its siblings, one per operation.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -26,7 +27,9 @@ pub(super) struct Incoming {
     waiting: Vec<RecordBatch>,
     memory: Reservation,
     passes: u64,
-    bulk: Option<Box<BulkInsertWriter>>,
+    /// In a lock that is never contended: the writer may move between threads, but not be shared, and whoever looks at the
+    /// transaction across an await shares it.
+    bulk: Mutex<Option<Box<BulkInsertWriter>>>,
     /// Partitions that are to be dropped.
     pub(super) dropped: BTreeSet<String>,
 }
@@ -37,9 +40,16 @@ impl Incoming {
             waiting: Vec::new(),
             memory,
             passes: 0,
-            bulk: None,
+            bulk: Mutex::default(),
             dropped: BTreeSet::new(),
         }
+    }
+
+    fn take_bulk(&mut self) -> Option<Box<BulkInsertWriter>> {
+        self.bulk
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     fn push(&mut self, rows: RecordBatch) {
@@ -125,7 +135,7 @@ impl Transaction {
     /// As [`Transaction::write`].
     pub async fn flush(&mut self) -> Result<()> {
         self.pass().await?;
-        if let Some(bulk) = self.incoming.bulk.take() {
+        if let Some(bulk) = self.incoming.take_bulk() {
             let stats = bulk.finish().await?;
             self.add(stats);
         }
@@ -197,7 +207,7 @@ impl Transaction {
         } else {
             sorted_new_rows(&self.context, rows).await?
         };
-        let mut bulk = match self.incoming.bulk.take() {
+        let mut bulk = match self.incoming.take_bulk() {
             Some(bulk) => bulk,
             None => Box::new(self.bulk_insert()),
         };
@@ -207,7 +217,7 @@ impl Transaction {
             bulk.write(&rows.slice(offset, length)).await?;
             offset += length;
         }
-        self.incoming.bulk = Some(bulk);
+        self.incoming.bulk = Mutex::new(Some(bulk));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What a writer knows of its table between two instants.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Mutex;
@@ -19,6 +19,7 @@ use crate::table::create::replace_config;
 use crate::timeline::metadata::WriteOperation;
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::transaction::instant_clock::next_instant_time;
+use crate::transaction::lock::{TableLock, WriterLease};
 use crate::writer::WriterOptions;
 
 /// Shared by a writer and its transactions.
@@ -28,6 +29,35 @@ pub(crate) struct TableState {
     pub(crate) env: Env,
     pub(crate) options: WriterOptions,
     pub(crate) known: Mutex<Known>,
+    /// Held for a moment: around the choice of a time, and around check and completion.
+    pub(crate) lock: TableLock,
+    /// Held throughout, by writers that are to be the only one.
+    pub(crate) lease: Option<Arc<WriterLease>>,
+    /// Instants that were begun here and are neither completed nor undone.
+    pub(crate) unfinished: std::sync::Mutex<BTreeSet<InstantTime>>,
+}
+
+impl TableState {
+    /// Notes that an instant was begun here.
+    pub(crate) fn begun(&self, instant: &InstantTime) {
+        self.lock_unfinished().insert(instant.clone());
+    }
+
+    /// Notes that an instant needs nothing more.
+    pub(crate) fn finished(&self, instant: &InstantTime) {
+        self.lock_unfinished().remove(instant);
+    }
+
+    /// Instants that were begun here and came to no end.
+    pub(crate) fn unfinished(&self) -> BTreeSet<InstantTime> {
+        self.lock_unfinished().clone()
+    }
+
+    fn lock_unfinished(&self) -> std::sync::MutexGuard<'_, BTreeSet<InstantTime>> {
+        self.unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The table as of the last instant that was taken in.

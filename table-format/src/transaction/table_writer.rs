@@ -21,13 +21,16 @@ use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::commit::Transaction;
-use crate::transaction::heartbeat::Heartbeat;
+use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
+use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
 use crate::transaction::replace::requested_content;
-use crate::transaction::rollback::roll_back_pending;
+use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
-use crate::writer::{DataFiles, OrderingColumns, WriteContext, WriterOptions};
+use crate::writer::{DataFiles, EarlyDetection, OrderingColumns, WriteContext, WriterOptions};
 
-/// Writes one table. There is one writer of a table at a time; what another engine commits in between is taken in.
+/// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
+/// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
+/// others for dead and rolls them back.
 #[derive(Debug)]
 pub struct TableWriter {
     state: Arc<TableState>,
@@ -37,8 +40,46 @@ impl Table {
     /// A writer of this table. Rolls back what a dead writer left and learns where the keys are.
     ///
     /// # Errors
-    /// `Unsupported` for a table that can only be read; what the store says.
+    /// `Unsupported` for a table that can only be read; `Fenced` while another process holds a [`WriterLease`]; what the
+    /// store says.
     pub async fn writer(&self, env: Env, options: WriterOptions) -> Result<TableWriter> {
+        if !env.locks.is_optimistic() {
+            WriterLease::require_none(self.storage(), &env).await?;
+        }
+        self.open_writer(env, options, None).await
+    }
+
+    /// The same under a lease: the writer completes nothing once the lease is lost.
+    ///
+    /// # Errors
+    /// As [`Table::writer`]; `Invalid` for the lease of another table.
+    pub async fn leased_writer(
+        &self,
+        env: Env,
+        options: WriterOptions,
+        lease: Arc<WriterLease>,
+    ) -> Result<TableWriter> {
+        if lease.location() != self.storage().location() {
+            let message = format!(
+                "a lease of {} for {}",
+                lease.location(),
+                self.storage().location()
+            );
+            return Err(Error::invalid(message));
+        }
+        lease.check().await?;
+        self.open_writer(env, options, Some(lease)).await
+    }
+
+    async fn open_writer(
+        &self,
+        env: Env,
+        mut options: WriterOptions,
+        lease: Option<Arc<WriterLease>>,
+    ) -> Result<TableWriter> {
+        if env.locks.is_optimistic() {
+            options.failed_writes.policy = FailedWritesPolicy::Lazy;
+        }
         let known = Known {
             schema: self.schema().await?,
             index: Arc::new(KeyRangeIndex::default()),
@@ -47,10 +88,13 @@ impl Table {
         };
         let storage = self.storage().clone();
         let state = TableState {
+            lock: TableLock::try_new(&storage, &env)?,
             storage,
             env,
             options,
             known: Mutex::new(known),
+            lease,
+            unfinished: std::sync::Mutex::default(),
         };
         let writer = TableWriter {
             state: Arc::new(state),
@@ -87,34 +131,10 @@ impl TableWriter {
     pub async fn begin(&mut self, operation: WriteOperation) -> Result<Transaction> {
         let (table, timeline) = self.refresh().await?;
         let state = &self.state;
-        let time = table.next_time(&state.env, &timeline).await?;
-        let requested = Instant {
-            time,
-            action: table.write_action(operation),
-            state: State::Requested,
-            completion: None,
-        };
-        let failed_writes = &state.options.failed_writes;
-        let heartbeat =
-            Heartbeat::start(&state.storage, &state.env, &requested.time, failed_writes).await?;
-        state
-            .storage
-            .create(
-                &timeline.path_of(&requested),
-                requested_content(operation)?.into(),
-            )
-            .await
-            .map_err(|error| {
-                if error.kind() == ErrorKind::AlreadyExists {
-                    Error::new(
-                        ErrorKind::Conflict,
-                        "another writer began an instant at the same moment; try again",
-                    )
-                    .with_source(error)
-                } else {
-                    error
-                }
-            })?;
+        let guard = state.lock.acquire().await?;
+        let requested = self.request(&table, &guard, operation).await;
+        guard.release().await;
+        let (requested, heartbeat) = requested?;
         let inflight = Instant {
             state: State::Inflight,
             ..requested
@@ -143,21 +163,80 @@ impl TableWriter {
         ))
     }
 
+    /// Chooses the time of an instant and puts it on the timeline, later than all that is there now.
+    async fn request(
+        &self,
+        table: &WritableTable,
+        guard: &LockGuard,
+        operation: WriteOperation,
+    ) -> Result<(Instant, Option<Heartbeat>)> {
+        let state = &self.state;
+        let timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
+        let requested = Instant {
+            time: table.next_time(&state.env, &timeline).await?,
+            action: table.write_action(operation),
+            state: State::Requested,
+            completion: None,
+        };
+        guard.check().await?;
+        if let Some(lease) = &state.lease {
+            lease.check().await?;
+        }
+        state.begun(&requested.time);
+        let failed_writes = &state.options.failed_writes;
+        let heartbeat =
+            Heartbeat::start(&state.storage, &state.env, &requested.time, failed_writes).await?;
+        let path = timeline.path_of(&requested);
+        let content = requested_content(operation)?;
+        match state.storage.create(&path, content.into()).await {
+            Ok(()) => Ok((requested, heartbeat)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                state.finished(&requested.time);
+                let what = "another writer began an instant at the same moment; try again";
+                Err(Error::new(ErrorKind::Conflict, what).with_source(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Undoes pending writes that nobody goes on with. Under optimistic concurrency control these are our own, and those
+    /// whose heartbeats have expired: another writer may be at work on the others.
+    async fn roll_back_dead(
+        &self,
+        table: &WritableTable,
+        timeline: &ActiveTimeline,
+    ) -> Result<bool> {
+        let state = &self.state;
+        let (storage, env, config) = (&state.storage, &state.env, &table.config);
+        let failed_writes = &state.options.failed_writes;
+        let unfinished = state.unfinished();
+        if !env.locks.is_optimistic() || unfinished.is_empty() {
+            return roll_back_pending(storage, env, config, timeline, failed_writes).await;
+        }
+        let ours = timeline
+            .pending()
+            .filter(|instant| unfinished.contains(&instant.time));
+        for instant in ours {
+            roll_back(storage, env, config, instant).await?;
+        }
+        unfinished
+            .iter()
+            .for_each(|instant| state.finished(instant));
+        let timeline = ActiveTimeline::load(storage, config).await?;
+        roll_back_pending(storage, env, config, &timeline, failed_writes).await?;
+        Ok(true)
+    }
+
     /// Reads the table's settings and timeline anew, rolls back dead writes, and brings the index up to date.
     async fn refresh(&self) -> Result<(WritableTable, ActiveTimeline)> {
         let state = &self.state;
+        if let Some(lease) = &state.lease {
+            // Whoever took over may be at work on what looks dead from here.
+            lease.check().await?;
+        }
         let table = WritableTable::load(&state.storage).await?;
         let mut timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
-        let failed_writes = &state.options.failed_writes;
-        if roll_back_pending(
-            &state.storage,
-            &state.env,
-            &table.config,
-            &timeline,
-            failed_writes,
-        )
-        .await?
-        {
+        if self.roll_back_dead(&table, &timeline).await? {
             timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         }
         let mut known = state.known.lock().await;
@@ -237,6 +316,7 @@ fn write_context(
     timeline: &ActiveTimeline,
 ) -> Result<WriteContext> {
     let name = table.config.name();
+    let early = EarlyDetection::of(&state.storage, &state.env, &table.config, &instant.time);
     let with_meta = with_meta_columns(schema);
     let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
     Ok(WriteContext {
@@ -259,6 +339,7 @@ fn write_context(
         delete_marks: DeleteMarks::try_new(&table.config, schema, &state.options.properties)?,
         visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
         is_merge_on_read: table.config.table_type() == TableType::MergeOnRead,
-        files: DataFiles::new(state.storage.clone(), instant.time.clone()),
+        files: DataFiles::new(state.storage.clone(), instant.time.clone())
+            .with_early_detection(early),
     })
 }

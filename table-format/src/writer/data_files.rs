@@ -13,6 +13,7 @@ use crate::error::{ErrorKind, Result};
 use crate::file_group::{BaseFile, LogFile, join_path};
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
+use crate::writer::early_conflict::EarlyDetection;
 
 /// Where marker folders lie.
 pub(crate) const MARKER_ROOT: &str = ".hoodie/.temp";
@@ -48,6 +49,7 @@ pub(crate) struct DataFiles {
     attempt: u64,
     created: Mutex<Vec<String>>,
     known_partitions: Mutex<HashSet<String>>,
+    early: Option<EarlyDetection>,
 }
 
 /// A file that may be written now.
@@ -75,7 +77,14 @@ impl DataFiles {
             attempt,
             created: Mutex::default(),
             known_partitions: Mutex::default(),
+            early: None,
         }
+    }
+
+    /// The same, looking for conflicts before each file.
+    pub(crate) fn with_early_detection(mut self, early: Option<EarlyDetection>) -> Self {
+        self.early = early;
+        self
     }
 
     /// A base file of group `file_id`.
@@ -94,7 +103,7 @@ impl DataFiles {
             size_bytes: 0,
         };
         let path = self
-            .announce(partition_path, &file.to_string(), kind)
+            .announce(partition_path, file_id, &file.to_string(), kind)
             .await?;
         Ok(NewFile { file, task, path })
     }
@@ -116,7 +125,12 @@ impl DataFiles {
             size_bytes: 0,
         };
         let path = self
-            .announce(partition_path, &file.to_string(), MarkerKind::Create)
+            .announce(
+                partition_path,
+                file_id,
+                &file.to_string(),
+                MarkerKind::Create,
+            )
             .await?;
         Ok(NewFile { file, task, path })
     }
@@ -129,7 +143,16 @@ impl DataFiles {
             .clone()
     }
 
-    async fn announce(&self, partition_path: &str, name: &str, kind: MarkerKind) -> Result<String> {
+    async fn announce(
+        &self,
+        partition_path: &str,
+        file_id: &str,
+        name: &str,
+        kind: MarkerKind,
+    ) -> Result<String> {
+        if let Some(early) = &self.early {
+            early.check(partition_path, file_id).await?;
+        }
         let path = join_path(partition_path, name);
         let marker = format!(
             "{MARKER_ROOT}/{}/{path}.marker.{}",

@@ -9,6 +9,7 @@ mod context;
 mod copy_on_write;
 mod current_rows;
 mod data_files;
+mod early_conflict;
 mod global;
 mod key_table;
 mod merge_on_read;
@@ -27,13 +28,14 @@ pub use options::WriterOptions;
 pub(crate) use bulk_insert::{base_file_stat, to_i64};
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT, MarkerKind, PARTITION_METADATA};
+pub(crate) use early_conflict::EarlyDetection;
 pub(crate) use ordering::OrderingColumns;
 pub(crate) use sorted_insert::sorted_new_rows;
 pub(crate) use stamp::constant_column;
 pub(crate) use upsert::Upserter;
 
 pub use crate::timeline::metadata::WriteOperation;
-pub use crate::transaction::{TableWriter, Transaction};
+pub use crate::transaction::{TableWriter, Transaction, WriterLease};
 
 #[cfg(test)]
 mod tests;

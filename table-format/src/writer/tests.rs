@@ -3,6 +3,7 @@
 mod compaction;
 mod compaction_crash;
 mod compaction_random;
+mod concurrent;
 mod crash;
 mod failed_writes;
 mod fsck;

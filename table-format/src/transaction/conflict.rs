@@ -1,0 +1,236 @@
+//! What others did to the table while an instant of ours was under way, and whether ours may still be completed.
+//!
+//! To be asked under the table's lock, right before the completed file. Conflicts are found by file group, as Hudi's writers
+//! find them, and beyond that by key range: two writers that insert the same key into different groups touch no common file,
+//! and yet the key would be there twice. Spec: Hudi 1.2.0, "Locks and concurrency control"; Java:
+//! SimpleConcurrentFileWritesConflictResolutionStrategy, ConcurrentOperation.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::key_range::KeyRangeIndex;
+use crate::timeline::metadata::{
+    CommitMetadata, CompactionPlan, RequestedReplaceMetadata, RollbackPlan, WriteStat,
+};
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::transaction::replace::Replaced;
+
+/// A file group: partition path and file id.
+type GroupId = (String, String);
+
+/// The file groups that an instant has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// All of them.
+    touched: BTreeSet<GroupId>,
+    /// Those of which it has written base files, or which it replaces.
+    rewritten: BTreeSet<GroupId>,
+    /// Those that have got new keys.
+    inserted: BTreeSet<GroupId>,
+    /// Partitions of which it replaces all there is.
+    replaced: BTreeSet<String>,
+}
+
+impl Changes {
+    /// The changes that `stats` tell of.
+    pub(crate) fn of<'a>(stats: impl IntoIterator<Item = &'a WriteStat>) -> Self {
+        let mut changes = Self::default();
+        for stat in stats {
+            let Some(id) = group_id(stat) else {
+                continue;
+            };
+            if stat.log_files.is_none() {
+                changes.rewritten.insert(id.clone());
+            }
+            if stat.num_inserts.is_none_or(|inserts| inserts > 0) {
+                changes.inserted.insert(id.clone());
+            }
+            changes.touched.insert(id);
+        }
+        changes
+    }
+
+    /// The same, and file groups that are replaced.
+    pub(crate) fn with_replaced(mut self, replaced: &Replaced) -> Self {
+        for (partition, file_ids) in replaced {
+            self.replaced.insert(partition.clone());
+            for file_id in file_ids {
+                let id = (partition.clone(), file_id.clone());
+                self.rewritten.insert(id.clone());
+                self.touched.insert(id);
+            }
+        }
+        self
+    }
+
+    /// Whether another instant has put rows where this one replaces all there is.
+    fn replaces_any_of(&self, theirs: &Self) -> bool {
+        let mut touched = theirs.touched.iter();
+        touched.any(|(partition, _)| self.replaced.contains(partition))
+    }
+
+    /// Whether there are new keys.
+    pub(crate) fn has_inserts(&self) -> bool {
+        !self.inserted.is_empty()
+    }
+
+    /// The changes of a completed instant.
+    fn of_commit(metadata: &CommitMetadata) -> Self {
+        Self::of(metadata.write_stats()).with_replaced(&metadata.partition_to_replace_file_ids)
+    }
+}
+
+/// Refuses to complete `ours` when another writer has rolled it back, or has changed, is to replace or is to compact a file
+/// group that it changes. Returns the groups that got new keys from others since it began.
+///
+/// # Errors
+/// `Conflict`; what the store says.
+pub(crate) async fn check_conflicts(
+    timeline: &ActiveTimeline,
+    ours: &Instant,
+    changes: &Changes,
+    seen: &BTreeSet<InstantTime>,
+) -> Result<BTreeSet<GroupId>> {
+    let found = timeline.find(&ours.time, ours.action);
+    // Hazard 17: a Spark writer with the EAGER policy rolls back what it finds pending, and a completed file written
+    // afterwards is accepted though the data is gone.
+    if found.is_none_or(|instant| instant.state != State::Inflight) {
+        return Err(conflict(
+            ours,
+            "another writer has rolled it back; write its rows again",
+        ));
+    }
+    check_plans(timeline, ours, changes).await?;
+    let mut inserted = BTreeSet::new();
+    let others = timeline
+        .completed_writes()
+        .filter(|instant| !seen.contains(&instant.time));
+    for other in others {
+        let metadata = timeline.read_metadata(other).await?;
+        let theirs = Changes::of_commit(&metadata);
+        // A compaction changes no row, and a log that completes after its plan lies on top of what it wrote.
+        let is_compaction = metadata.compacted == Some(true);
+        let mine = if is_compaction {
+            &changes.rewritten
+        } else {
+            &changes.touched
+        };
+        if !mine.is_disjoint(&theirs.touched) || changes.replaces_any_of(&theirs) {
+            let what = format!("{other} has changed one of its file groups; write its rows again");
+            return Err(conflict(ours, what));
+        }
+        if !is_compaction {
+            inserted.extend(theirs.inserted);
+        }
+    }
+    Ok(inserted)
+}
+
+/// Pending plans that name file groups of ours.
+async fn check_plans(timeline: &ActiveTimeline, ours: &Instant, changes: &Changes) -> Result<()> {
+    for plan in timeline.pending() {
+        let (planned, mine, what) = match plan.action {
+            Action::Clustering => (
+                clustered(timeline, plan).await?,
+                &changes.touched,
+                "replace",
+            ),
+            // Logs of ours that complete later lie on top of what the compaction will write.
+            Action::Compaction => (
+                compacted(timeline, plan).await?,
+                &changes.rewritten,
+                "compact",
+            ),
+            _ => continue,
+        };
+        if !mine.is_disjoint(&planned) {
+            let path = timeline.path_of(plan);
+            let what = format!(
+                "it changes file groups that {path} is to {what}; execute or cancel that plan first"
+            );
+            return Err(conflict(ours, what));
+        }
+    }
+    Ok(())
+}
+
+async fn clustered(timeline: &ActiveTimeline, plan: &Instant) -> Result<BTreeSet<GroupId>> {
+    let planned: RequestedReplaceMetadata = timeline.read_plan(plan).await?;
+    let groups = planned.clustering_plan.and_then(|plan| plan.input_groups);
+    let slices = groups
+        .unwrap_or_default()
+        .into_iter()
+        .flat_map(|group| group.slices);
+    let ids = slices
+        .flatten()
+        .filter_map(|slice| Some((slice.partition_path?, slice.file_id?)));
+    Ok(ids.collect())
+}
+
+async fn compacted(timeline: &ActiveTimeline, plan: &Instant) -> Result<BTreeSet<GroupId>> {
+    let planned: CompactionPlan = timeline.read_plan(plan).await?;
+    let operations = planned.operations.unwrap_or_default().into_iter();
+    let ids =
+        operations.filter_map(|operation| Some((operation.partition_path?, operation.file_id?)));
+    Ok(ids.collect())
+}
+
+/// Refuses to complete `ours` when keys that it inserts may have been inserted by others into other groups: when the ranges of
+/// such groups overlap. `index` is the table without ours, `own` with it.
+///
+/// # Errors
+/// `Conflict`.
+pub(crate) fn check_inserts(
+    ours: &Instant,
+    changes: &Changes,
+    own: &KeyRangeIndex,
+    theirs: &BTreeSet<GroupId>,
+    index: &KeyRangeIndex,
+) -> Result<()> {
+    for (partition, file_id) in &changes.inserted {
+        let Some(mine) = own.range_of(partition, file_id) else {
+            continue;
+        };
+        let beside = theirs.iter().filter(|(other, _)| other == partition);
+        let mut ranges = beside.filter_map(|(_, other)| index.range_of(partition, other));
+        if ranges.any(|range| range.overlaps(mine)) {
+            let what = "another writer has inserted keys of the same range; write its rows again";
+            return Err(conflict(ours, what));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a rollback on the timeline names `ours`.
+///
+/// # Errors
+/// What the store says.
+pub(crate) async fn is_rolled_back(timeline: &ActiveTimeline, ours: &Instant) -> Result<bool> {
+    let rollbacks = timeline.instants().iter().rev();
+    let rollbacks =
+        rollbacks.filter(|instant| instant.action == Action::Rollback && instant.time > ours.time);
+    for rollback in rollbacks {
+        let plan: RollbackPlan = timeline.read_plan(rollback).await?;
+        if plan
+            .instant_to_rollback
+            .is_some_and(|undone| undone.commit_time == ours.time.as_str())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(crate) fn conflict(ours: &Instant, what: impl std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("instant {}: {what}", ours.time),
+    )
+}
+
+fn group_id(stat: &WriteStat) -> Option<GroupId> {
+    Some((
+        stat.partition_path.clone().unwrap_or_default(),
+        stat.file_id.clone()?,
+    ))
+}
