@@ -13,6 +13,7 @@ mod log_compaction;
 mod merge;
 mod ordering;
 mod pick;
+mod prune;
 
 use std::sync::Arc;
 
