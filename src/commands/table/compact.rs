@@ -39,15 +39,18 @@ pub(super) async fn compact(args: &CompactArgs) -> Result<Vec<String>> {
         let executed = services.execute_compaction(time).await?;
         return Ok(vec![executed_line(&executed, args.json)]);
     }
-    let planned = services.schedule_compaction(Due::Now).await?;
     let lines: Vec<String> = if args.schedule_only {
+        let planned = services.schedule_compaction(Due::Now).await?;
         planned
             .iter()
             .map(|planned| planned_line(planned, args.json))
             .collect()
     } else {
-        // Plans that an execution has left behind go first.
-        let executed = services.execute_pending_compactions().await?;
+        // Plans that were left behind go first: their groups can be planned anew only then.
+        let mut executed = services.execute_pending_compactions().await?;
+        if let Some(planned) = services.schedule_compaction(Due::Now).await? {
+            executed.push(services.execute_compaction(&planned.instant.time).await?);
+        }
         executed
             .iter()
             .map(|executed| executed_line(executed, args.json))
