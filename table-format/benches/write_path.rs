@@ -1,14 +1,17 @@
-//! How fast do columns become committed files: base files of a load, upserts that rewrite them, and log files?
+//! How fast do columns become committed files: base files of a load, upserts that rewrite them, log files, and their compaction?
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use table_format::config::TableType;
+use table_format::service::compaction::Due;
 use tokio::runtime::Runtime;
 
-use support::lake::Lake;
+use support::lake::{Lake, env};
 
 const ROWS: u32 = 200_000;
 const CHANGED: u32 = 50_000;
@@ -54,5 +57,42 @@ fn write_path(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, write_path);
+fn compaction(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let mut group = criterion.benchmark_group("compact");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(u64::from(ROWS)));
+    group.bench_function("quarter_updated", |bencher| {
+        bencher.iter_batched(
+            || {
+                runtime.block_on(async {
+                    let mut lake = Lake::create(TableType::MergeOnRead).await;
+                    lake.load(ROWS).await;
+                    for version in 0..5 {
+                        lake.update(1 + version * 40_000, 10_000, version + 1).await;
+                    }
+                    lake
+                })
+            },
+            |lake| {
+                runtime.block_on(async {
+                    let services = lake.table.services(env(), BTreeMap::new());
+                    let planned = services
+                        .schedule_compaction(Due::Now)
+                        .await
+                        .unwrap()
+                        .unwrap();
+                    let time = planned.instant.time;
+                    let executed = services.execute_compaction(&time).await.unwrap();
+                    assert_eq!(executed.rows, u64::from(ROWS));
+                });
+                lake
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, write_path, compaction);
 criterion_main!(benches);

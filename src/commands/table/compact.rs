@@ -20,7 +20,7 @@ pub(crate) struct CompactArgs {
     /// Only plan: whoever comes next may execute it, another engine too
     #[arg(long, conflicts_with = "execute")]
     schedule_only: bool,
-    /// Execute a pending plan, of ours or of another engine, instead of planning one
+    /// Only execute this pending plan, of ours or of another engine
     #[arg(long, value_name = "INSTANT")]
     execute: Option<InstantTime>,
     #[command(flatten)]
@@ -34,30 +34,32 @@ pub(super) async fn compact(args: &CompactArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
     let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
     let services = table.services(env, args.settings.properties());
-    let time = match &args.execute {
-        Some(time) => time.clone(),
-        None => {
-            let planned = services.schedule_compaction(Due::Now).await?;
-            let Some(planned) = planned else {
-                return Ok(nothing(args.json));
-            };
-            if args.schedule_only {
-                return Ok(vec![planned_line(&planned, args.json)]);
-            }
-            planned.instant.time
-        }
-    };
-    let executed = services.execute_compaction(&time).await?;
-    Ok(vec![executed_line(&executed, args.json)])
-}
-
-/// There is no line of JSON for what has not happened.
-fn nothing(json: bool) -> Vec<String> {
-    if json {
-        Vec::new()
-    } else {
-        vec!["nothing to compact: no file group has logs, or those that have stand in a pending plan".to_owned()]
+    if let Some(time) = &args.execute {
+        let executed = services.execute_compaction(time).await?;
+        return Ok(vec![executed_line(&executed, args.json)]);
     }
+    let lines: Vec<String> = if args.schedule_only {
+        let planned = services.schedule_compaction(Due::Now).await?;
+        planned
+            .iter()
+            .map(|planned| planned_line(planned, args.json))
+            .collect()
+    } else {
+        // Plans that were left behind go first: their groups can be planned anew only then.
+        let mut executed = services.execute_pending_compactions().await?;
+        if let Some(planned) = services.schedule_compaction(Due::Now).await? {
+            executed.push(services.execute_compaction(&planned.instant.time).await?);
+        }
+        executed
+            .iter()
+            .map(|executed| executed_line(executed, args.json))
+            .collect()
+    };
+    if lines.is_empty() && !args.json {
+        let why = "no file group has logs, or those that have stand in a pending plan";
+        return Ok(vec![format!("nothing to compact: {why}")]);
+    }
+    Ok(lines)
 }
 
 fn planned_line(planned: &PlannedCompaction, json: bool) -> String {

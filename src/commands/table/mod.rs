@@ -38,7 +38,7 @@ compactions do in any case. Pending plans are executed first.")]
     /// Merge the logs of a merge-on-read table into new base files
     #[command(after_help = "\
 Examples:
-  lakebed table compact lake/shop/orders                                    plan and execute
+  lakebed table compact lake/shop/orders                                    execute what is planned, then plan and execute the rest
   lakebed table compact lake/shop/orders --schedule-only                    plan, for any engine to execute
   lakebed table compact lake/shop/orders --execute 20261121093000123        execute a plan, of any engine
   lakebed table compact lake/shop/orders --set hoodie.compaction.target.io=1024 --json

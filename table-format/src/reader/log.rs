@@ -16,10 +16,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::codec::avro::RecordDecoder;
 use crate::codec::log_block::{BlockKind, LogBlock, LogBlockReader};
 use crate::config::{MergeMode, TableVersion, key};
-use crate::env::{MemoryBudget, run_on_cpu};
+use crate::env::{MemoryBudget, Reservation, run_on_cpu};
 use crate::error::{Error, Result};
 use crate::file_group::FileSlice;
 use crate::schema::adapt::adapt_batch;
+use crate::storage::Storage;
 
 use super::ReadContext;
 use super::columns::Columns;
@@ -27,6 +28,8 @@ use super::log_compaction::replace_compacted;
 use super::merge::{Content, LogRecords, Part, text_column};
 use super::ordering::Ordering;
 
+/// Logs up to this part of the memory are read once.
+const KEPT_SHARE: u64 = 8;
 /// Log files fetched at a time.
 const FILES_AT_ONCE: usize = 4;
 /// Rows decoded at a time from a Parquet block.
@@ -43,28 +46,18 @@ pub(super) async fn read_logs(
         return Ok(None);
     }
     check_merge_rules(context)?;
-    let paths: Vec<String> = slice
+    let log_bytes: u64 = slice.log_files.iter().map(|file| file.size_bytes).sum();
+    let paths = slice
         .log_files
         .iter()
-        .map(|file| slice.path_of(&file.to_string()))
-        .collect();
-    let files: Vec<(String, Bytes)> = futures::stream::iter(paths)
-        .map(|path| async move {
-            let bytes = context.storage.read(&path).await?;
-            Ok::<_, Error>((path, bytes))
-        })
-        .buffered(FILES_AT_ONCE)
-        .try_collect()
-        .await?;
-    let mut held: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    let mut files_reservation = memory.book(held);
-    let mut blocks = Vec::new();
-    for (path, bytes) in files {
-        for block in LogBlockReader::new(bytes) {
-            let block = block.map_err(|error| error.context(format!("reading {path}")))?;
-            blocks.push((path.clone(), block));
-        }
-    }
+        .map(|file| slice.path_of(&file.to_string()));
+    let mut files = LogFiles {
+        storage: &context.storage,
+        memory,
+        keeps_contents: log_bytes <= memory.ceiling_bytes() / KEPT_SHARE,
+        loaded: None,
+    };
+    let (blocks, mut kept) = files.scan(paths.collect()).await?;
     let ordering = match columns.ordering.as_slice() {
         [] => None,
         positions => Some(Ordering::try_new(&columns.schema, positions)?),
@@ -73,6 +66,7 @@ pub(super) async fn read_logs(
     logs.counts
         .add_blocks(blocks.iter().map(|(_, block)| block.kind));
     for (path, block) in blocks_that_count(blocks, context)? {
+        let block = files.with_content(&path, block).await?;
         let length = block.content.len() as u64;
         logs = run_on_cpu(move || {
             add_block(&mut logs, &block)?;
@@ -80,10 +74,86 @@ pub(super) async fn read_logs(
         })
         .await
         .map_err(|error| error.context(format!("reading {path}")))?;
-        held = held.saturating_sub(length);
-        files_reservation.resize(held);
+        kept.resize(kept.bytes().saturating_sub(length));
     }
     Ok(Some(logs))
+}
+
+/// The log files of one slice. Which blocks count is known only when all headers were seen; the contents of large logs are
+/// not kept so long, but read again.
+struct LogFiles<'a> {
+    storage: &'a Storage,
+    memory: &'a MemoryBudget,
+    keeps_contents: bool,
+    /// The file read last, when contents are not kept.
+    loaded: Option<LoadedFile>,
+}
+
+struct LoadedFile {
+    path: String,
+    blocks: Vec<LogBlock>,
+    _memory: Reservation,
+}
+
+impl LogFiles<'_> {
+    /// The blocks of all files in their order, without their contents unless these are kept, and what is kept.
+    async fn scan(&self, paths: Vec<String>) -> Result<(Vec<(String, LogBlock)>, Reservation)> {
+        let mut scanned = futures::stream::iter(paths)
+            .map(|path| async move {
+                let bytes = self.storage.read(&path).await?;
+                Ok::<_, Error>((path, bytes))
+            })
+            .buffered(FILES_AT_ONCE);
+        let mut kept = self.memory.book(0);
+        let mut found = Vec::new();
+        while let Some((path, bytes)) = scanned.try_next().await? {
+            if self.keeps_contents {
+                kept.resize(kept.bytes() + bytes.len() as u64);
+            }
+            for mut block in blocks_of(&path, bytes)? {
+                if !self.keeps_contents {
+                    block.content = Bytes::new();
+                }
+                found.push((path.clone(), block));
+            }
+        }
+        Ok((found, kept))
+    }
+
+    /// A block with its content.
+    async fn with_content(&mut self, path: &str, block: LogBlock) -> Result<LogBlock> {
+        if self.keeps_contents {
+            return Ok(block);
+        }
+        if self
+            .loaded
+            .as_ref()
+            .is_none_or(|loaded| loaded.path != path)
+        {
+            self.loaded = None;
+            let bytes = self.storage.read(path).await?;
+            self.loaded = Some(LoadedFile {
+                path: path.to_owned(),
+                _memory: self.memory.book(bytes.len() as u64),
+                blocks: blocks_of(path, bytes)?,
+            });
+        }
+        let blocks = self.loaded.iter().flat_map(|loaded| &loaded.blocks);
+        let found = blocks
+            .into_iter()
+            .find(|found| found.offset == block.offset);
+        found.cloned().ok_or_else(|| {
+            Error::corrupt(
+                path,
+                format!("the block at offset {} is gone", block.offset),
+            )
+        })
+    }
+}
+
+fn blocks_of(path: &str, bytes: Bytes) -> Result<Vec<LogBlock>> {
+    let blocks: Result<Vec<LogBlock>> = LogBlockReader::new(bytes).collect();
+    blocks.map_err(|error| error.context(format!("reading {path}")))
 }
 
 /// Merging by a class of the user's, or of parts of rows by defaults, is not what this reader does.

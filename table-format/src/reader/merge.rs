@@ -18,6 +18,7 @@ use super::columns::Columns;
 use super::key_map::KeyMap;
 use super::ordering::Ordering;
 use super::pick::{Pick, pick_rows};
+use super::prune::{RECORDS_MIN, prune};
 
 /// The records of one block.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub(super) struct LogRecords {
     pub(super) under: Vec<(RecordRef, Option<u32>)>,
     pub(super) reservation: Reservation,
     pub(super) counts: MergeCounts,
+    /// Records held, replaced ones among them.
+    held: u64,
 }
 
 /// What was met while a slice was merged; a compaction reports it.
@@ -124,6 +127,7 @@ impl LogRecords {
             under: Vec::new(),
             reservation,
             counts: MergeCounts::default(),
+            held: 0,
         }
     }
 
@@ -166,6 +170,12 @@ impl LogRecords {
         }
         self.counts.log_records += rows as u64;
         self.counts.log_keys = self.folded.len() as u64;
+        self.held += rows as u64;
+        let live = (self.folded.len() + self.under.len()) as u64;
+        if self.held >= (2 * live).max(RECORDS_MIN) {
+            prune(self)?;
+            self.held = live;
+        }
         let index_bytes = self.map.memory_bytes() + self.folded.capacity() * size_of::<Folded>();
         let parts_bytes: usize = self.parts.iter().map(Part::memory_bytes).sum();
         self.reservation.resize((index_bytes + parts_bytes) as u64);

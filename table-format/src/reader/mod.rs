@@ -14,6 +14,7 @@ mod log_compaction;
 mod merge;
 pub(crate) mod ordering;
 mod pick;
+mod prune;
 
 use std::sync::Arc;
 

@@ -38,6 +38,11 @@ impl Ordering {
         Ok(self.converter.convert_columns(columns)?)
     }
 
+    /// Room for values to be copied into.
+    pub(super) fn empty_rows(&self, rows: usize) -> Rows {
+        self.converter.empty_rows(rows, 0)
+    }
+
     /// The values of deletes; those without one stand as nulls.
     pub(super) fn of_deletes(&self, records: &[DeleteRecord]) -> Result<Rows> {
         let columns = self

@@ -21,7 +21,7 @@ use super::strategy::log_bytes;
 /// A byte of a log takes about so many bytes as columns.
 const DECODED_BYTES_PER_LOG_BYTE: u64 = 3;
 /// No slice waits for more than this part of the memory; a larger one is merged all the same.
-const MEMORY_SHARE: u64 = 4;
+const MEMORY_SHARE: u64 = 2;
 
 /// Merges the slices of one plan.
 #[derive(Debug)]

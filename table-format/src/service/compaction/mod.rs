@@ -120,16 +120,23 @@ impl Services {
         .map_err(|error| error.context(format!("compaction {time} of table {}", config.name())))
     }
 
-    /// Executes all planned compactions, oldest first.
+    /// Executes all planned compactions, oldest first. One that fails does not hold up the others.
     ///
     /// # Errors
-    /// As [`Services::execute_compaction`]; those before the one that failed are completed.
+    /// The first of those of [`Services::execute_compaction`]; all other plans are executed then.
     pub async fn execute_pending_compactions(&self) -> Result<Vec<ExecutedCompaction>> {
         let mut executed = Vec::new();
+        let mut failed = None;
         for pending in self.pending_compactions().await? {
-            executed.push(self.execute_compaction(&pending.time).await?);
+            match self.execute_compaction(&pending.time).await {
+                Ok(done) => executed.push(done),
+                Err(error) => {
+                    tracing::warn!(instant = %pending.time, %error, "a compaction failed; its plan stays");
+                    failed.get_or_insert(error);
+                }
+            }
         }
-        Ok(executed)
+        failed.map_or(Ok(executed), Err)
     }
 
     /// Plans a compaction when it is due, and executes all plans: that one, and those that others have left. What a service

@@ -752,3 +752,39 @@ async fn two_executions_of_one_plan_do_not_spoil_each_other() {
         story.write(&rows(0..60, Some(round))).await;
     }
 }
+
+#[tokio::test]
+async fn slices_wait_for_each_other_when_memory_is_short() {
+    let shape = Shape {
+        is_partitioned: false,
+        ..merge_on_read()
+    };
+    let mut story = Story::begin(shape).await;
+    for first in 0..8 {
+        story
+            .write(&rows(first * 200..(first + 1) * 200, Some(1)))
+            .await;
+    }
+    for price in 2..8 {
+        story.write(&rows(0..1_600, Some(price))).await;
+    }
+    let peak = async |ceiling: u64| {
+        let env = crate::env::Env::system(crate::env::MemoryBudget::new(ceiling));
+        let properties = [("lakebed.compaction.parallelism".to_owned(), "8".to_owned())];
+        let services = story.table.services(env.clone(), properties.into());
+        let Some(planned) = services.schedule_compaction(Due::Now).await.unwrap() else {
+            panic!("there are logs")
+        };
+        assert!(planned.groups >= 8, "{planned:?}");
+        services
+            .execute_compaction(&planned.instant.time)
+            .await
+            .unwrap();
+        assert_eq!(env.memory.used_bytes(), 0);
+        story.model.check(&story.storage).await;
+        env.memory.peak_bytes()
+    };
+    let tight = peak(1 << 20).await;
+    // The filter of one base file alone takes a megabyte.
+    assert!(tight < 5 << 20, "{tight} bytes");
+}
