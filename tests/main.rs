@@ -11,6 +11,7 @@
 )]
 
 mod bad_input;
+mod cleaning;
 mod exactly_once;
 mod golden;
 mod hudi_compat;

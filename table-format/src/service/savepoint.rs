@@ -62,7 +62,11 @@ impl Services {
         let commit = commit_of(&config, &timeline, instant)?;
         let existing = timeline.find(&commit.time, Action::Savepoint);
         if existing.is_some_and(|savepoint| savepoint.state == State::Completed) {
-            let message = format!("table {}: commit {} has a savepoint already", config.name(), commit.time);
+            let message = format!(
+                "table {}: commit {} has a savepoint already",
+                config.name(),
+                commit.time
+            );
             return Err(Error::new(ErrorKind::AlreadyExists, message));
         }
         let files = self.files_as_of(&config, &timeline, commit).await?;
@@ -322,8 +326,8 @@ async fn check_cleans(
                     continue;
                 };
                 let key = (partition.clone(), file_id);
-                let is_lost = instant <= commit.time
-                    && shown.get(&key).is_none_or(|shown| *shown < instant);
+                let is_lost =
+                    instant <= commit.time && shown.get(&key).is_none_or(|shown| *shown < instant);
                 let is_replaced = replaced
                     .get(&key)
                     .is_some_and(|replaced_at| *replaced_at <= commit.time);

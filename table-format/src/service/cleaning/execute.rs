@@ -32,7 +32,8 @@ impl Services {
     ) -> Result<CleanSummary> {
         let began = self.env.clock.now();
         let plan: CleanerPlan = timeline.read_plan(pending).await?;
-        let planned = planned_files(&plan).map_err(|error| error.context(timeline.path_of(pending)))?;
+        let planned =
+            planned_files(&plan).map_err(|error| error.context(timeline.path_of(pending)))?;
         // Before the first file goes: readers that list by a metadata table would look for files that are gone.
         let config = disable_metadata_table(&self.storage, &self.env, config).await?;
         let mut action = ServiceAction::resume(&self.storage, &self.env, &config, pending);
@@ -51,7 +52,9 @@ impl Services {
             summary.bytes += self.delete_files(&partition, &gone).await?;
             let is_deleted = plan.partitions_to_be_deleted.contains(&partition)
                 && config.is_partitioned()
-                && self.delete_partition(&config, &partition, &pending.time).await?;
+                && self
+                    .delete_partition(&config, &partition, &pending.time)
+                    .await?;
             if is_deleted {
                 summary.deleted_partitions.push(partition.clone());
             }
@@ -126,11 +129,16 @@ impl Services {
             .iter()
             .map(|file| (file.name.as_str(), file.size_bytes))
             .collect();
-        let bytes = names.iter().filter_map(|name| found.get(name.as_str())).sum();
+        let bytes = names
+            .iter()
+            .filter_map(|name| found.get(name.as_str()))
+            .sum();
         // Hadoop's checksum of a file on a local disk goes with it.
         let checksums = names.iter().map(|name| format!(".{name}.crc"));
         let checksums = checksums.filter(|name| found.contains_key(name.as_str()));
-        let there = names.iter().filter(|name| found.contains_key(name.as_str()));
+        let there = names
+            .iter()
+            .filter(|name| found.contains_key(name.as_str()));
         let paths: Vec<String> = there
             .cloned()
             .chain(checksums)
@@ -147,7 +155,9 @@ impl Services {
 /// Names of the files to delete, by partition path.
 ///
 /// Locations are those of whoever planned, and the table may have moved since: what counts is the partition and the name.
-pub(in crate::service) fn planned_files(plan: &CleanerPlan) -> Result<BTreeMap<String, Vec<String>>> {
+pub(in crate::service) fn planned_files(
+    plan: &CleanerPlan,
+) -> Result<BTreeMap<String, Vec<String>>> {
     let mut planned: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let names = plan.files_to_be_deleted_per_partition.iter().flatten();
     for (partition, names) in names {

@@ -175,12 +175,17 @@ async fn is_due(options: &CleanOptions, timeline: &ActiveTimeline) -> Result<boo
     let last = last.map(|(_, metadata)| metadata.last_completed_commit_timestamp);
     let since = timeline
         .completed_writes()
-        .filter(|instant| last.as_deref().is_none_or(|last| instant.time.as_str() > last))
+        .filter(|instant| {
+            last.as_deref()
+                .is_none_or(|last| instant.time.as_str() > last)
+        })
         .count();
     Ok(since >= options.trigger_commits)
 }
 
 /// The compactions that are pending, by file group.
-pub(in crate::service) async fn pending_compactions(timeline: &ActiveTimeline) -> Result<PendingCompactions> {
+pub(in crate::service) async fn pending_compactions(
+    timeline: &ActiveTimeline,
+) -> Result<PendingCompactions> {
     Ok(Protection::load(timeline).await?.compactions().clone())
 }

@@ -117,9 +117,11 @@ impl<'a> Properties<'a> {
         let commits = CleanPolicy::LatestCommits(self.count(&COMMITS, 10)?);
         let versions = CleanPolicy::LatestFileVersions(self.count(&VERSIONS, 3)?);
         let hours = self.count(&HOURS, 24)?.min(HOURS_MAX);
-        let hours = CleanPolicy::LatestByHours(hours.try_into().map_err(|_| {
-            Error::internal(format!("{hours} hours do not fit"))
-        })?);
+        let hours = CleanPolicy::LatestByHours(
+            hours
+                .try_into()
+                .map_err(|_| Error::internal(format!("{hours} hours do not fit")))?,
+        );
         let all = [commits, versions, hours];
         if let Some((key, name)) = self.find(&POLICY) {
             return all

@@ -51,8 +51,7 @@ impl Services {
 
     async fn create_partition(&self, partition: &str, clean: &InstantTime) -> Result<()> {
         let depth = partition.split('/').count();
-        let text =
-            format!("#partition metadata\ncommitTime={clean}\npartitionDepth={depth}\n");
+        let text = format!("#partition metadata\ncommitTime={clean}\npartitionDepth={depth}\n");
         let path = join_path(partition, PARTITION_METADATA);
         match self.storage.create(&path, Bytes::from(text)).await {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),

@@ -33,9 +33,8 @@ pub(super) fn earliest_to_retain(
             first.copied()
         }
     };
-    Ok(earliest.map(|earliest| {
-        capped(earliest, &completed, previous, options.commits_at_once).clone()
-    }))
+    Ok(earliest
+        .map(|earliest| capped(earliest, &completed, previous, options.commits_at_once).clone()))
 }
 
 /// Of 15 completed commits the 6th, if 10 are to stay; but none after a pending one: who finishes or undoes that needs what
@@ -45,11 +44,12 @@ fn by_commits<'a>(
     timeline: &'a ActiveTimeline,
     commits: usize,
 ) -> Option<&'a Instant> {
-    let nth = completed.len().checked_sub(commits).filter(|&nth| nth > 0)?;
+    let nth = completed
+        .len()
+        .checked_sub(commits)
+        .filter(|&nth| nth > 0)?;
     let earliest = *completed.get(nth)?;
-    let pending = timeline
-        .pending()
-        .find(|instant| instant.action.is_write());
+    let pending = timeline.pending().find(|instant| instant.action.is_write());
     match pending {
         Some(pending) if earliest.time > pending.time => completed
             .iter()

@@ -80,7 +80,8 @@ impl Baseline {
         version: TableVersion,
         earliest: Option<&InstantTime>,
     ) -> Result<Scope> {
-        let is_archived = |time: &InstantTime| timeline.first_time().is_none_or(|first| time < first);
+        let is_archived =
+            |time: &InstantTime| timeline.first_time().is_none_or(|first| time < first);
         // What a savepoint protected may lie anywhere.
         let is_unprotected = !self.savepoints.is_subset(&savepoint_times(timeline));
         // Version 6 does not tell when a commit completed.

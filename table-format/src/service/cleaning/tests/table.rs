@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-use crate::config::{TableConfig, TableVersion};
 use crate::codec::properties::Properties;
+use crate::config::{TableConfig, TableVersion};
 use crate::env::{Clock, Env, MemoryBudget};
 use crate::file_group::{BaseFile, LogFile, join_path};
 use crate::service::{CleanSummary, Services};
@@ -231,12 +231,14 @@ impl HandMade {
 
     /// A plan to compact the slices `(partition, file id, base instant)`.
     pub(super) async fn compaction(&self, n: u32, slices: &[(&str, &str, InstantTime)]) {
-        let operations = slices.iter().map(|(partition, file_id, base)| CompactionOperation {
-            base_instant_time: Some(base.to_string()),
-            file_id: Some((*file_id).to_owned()),
-            partition_path: Some((*partition).to_owned()),
-            ..CompactionOperation::default()
-        });
+        let operations = slices
+            .iter()
+            .map(|(partition, file_id, base)| CompactionOperation {
+                base_instant_time: Some(base.to_string()),
+                file_id: Some((*file_id).to_owned()),
+                partition_path: Some((*partition).to_owned()),
+                ..CompactionOperation::default()
+            });
         let plan = CompactionPlan {
             operations: Some(operations.collect()),
             ..CompactionPlan::default()
