@@ -13,6 +13,7 @@
 mod bad_input;
 mod compaction;
 mod concurrent_writers;
+mod cleaning;
 mod exactly_once;
 mod golden;
 mod hudi_compat;

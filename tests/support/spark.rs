@@ -170,11 +170,12 @@ impl Spark {
             .collect()
     }
 
+    /// The answer to one command; see `tests/interop/hudi_spark.py`.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "callers build the command in place"
     )]
-    fn ask(&mut self, command: Value) -> Value {
+    pub(crate) fn ask(&mut self, command: Value) -> Value {
         writeln!(self.commands, "{command}").unwrap();
         let answer = self.answer();
         assert_eq!(

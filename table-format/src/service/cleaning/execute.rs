@@ -58,16 +58,8 @@ impl Services {
             if is_deleted {
                 summary.deleted_partitions.push(partition.clone());
             }
-            let mut patterns = gone.clone();
-            patterns.extend(kept.iter().cloned());
-            let metadata = CleanPartitionMetadata {
-                partition_path: partition.clone(),
-                policy: plan.policy.clone(),
-                delete_path_patterns: patterns,
-                success_delete_files: gone.clone(),
-                failed_delete_files: kept,
-                is_partition_deleted: Some(is_deleted),
-            };
+            let mut metadata = partition_metadata_of(&plan, &partition, &gone, kept);
+            metadata.is_partition_deleted = Some(is_deleted);
             partition_metadata.insert(partition.clone(), metadata);
             summary.files.insert(partition, gone);
         }
@@ -149,6 +141,22 @@ impl Services {
             .try_collect::<()>()
             .await?;
         Ok(bytes)
+    }
+}
+
+fn partition_metadata_of(
+    plan: &CleanerPlan,
+    partition: &str,
+    gone: &[String],
+    kept: Vec<String>,
+) -> CleanPartitionMetadata {
+    CleanPartitionMetadata {
+        partition_path: partition.to_owned(),
+        policy: plan.policy.clone(),
+        delete_path_patterns: gone.iter().chain(&kept).cloned().collect(),
+        success_delete_files: gone.to_vec(),
+        failed_delete_files: kept,
+        is_partition_deleted: None,
     }
 }
 

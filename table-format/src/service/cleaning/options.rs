@@ -44,26 +44,26 @@ const HOURS_MAX: usize = 10_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CleanPolicy {
     /// What queries at the latest so many commits need.
-    LatestCommits(usize),
+    Commits(usize),
     /// So many versions of each file group.
-    LatestFileVersions(usize),
+    FileVersions(usize),
     /// What queries at the commits of the latest so many hours need.
-    LatestByHours(u32),
+    Hours(u32),
 }
 
 impl CleanPolicy {
     /// The name in plans.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::LatestCommits(_) => "KEEP_LATEST_COMMITS",
-            Self::LatestFileVersions(_) => "KEEP_LATEST_FILE_VERSIONS",
-            Self::LatestByHours(_) => "KEEP_LATEST_BY_HOURS",
+            Self::Commits(_) => "KEEP_LATEST_COMMITS",
+            Self::FileVersions(_) => "KEEP_LATEST_FILE_VERSIONS",
+            Self::Hours(_) => "KEEP_LATEST_BY_HOURS",
         }
     }
 
     /// Whether versions of file groups are counted, not commits.
     pub(super) fn counts_versions(self) -> bool {
-        matches!(self, Self::LatestFileVersions(_))
+        matches!(self, Self::FileVersions(_))
     }
 }
 
@@ -114,10 +114,10 @@ impl<'a> Properties<'a> {
 
     /// Java: HoodieCleanConfig.CLEANER_POLICY, whose value follows from the number that is given when no policy is named.
     fn policy(&self) -> Result<CleanPolicy> {
-        let commits = CleanPolicy::LatestCommits(self.count(&COMMITS, 10)?);
-        let versions = CleanPolicy::LatestFileVersions(self.count(&VERSIONS, 3)?);
+        let commits = CleanPolicy::Commits(self.count(&COMMITS, 10)?);
+        let versions = CleanPolicy::FileVersions(self.count(&VERSIONS, 3)?);
         let hours = self.count(&HOURS, 24)?.min(HOURS_MAX);
-        let hours = CleanPolicy::LatestByHours(
+        let hours = CleanPolicy::Hours(
             hours
                 .try_into()
                 .map_err(|_| Error::internal(format!("{hours} hours do not fit")))?,
@@ -182,36 +182,36 @@ mod tests {
     #[test]
     fn reads_both_spellings_and_infers_the_policy() {
         for (pairs, expected) in [
-            (&[][..], CleanPolicy::LatestCommits(10)),
+            (&[][..], CleanPolicy::Commits(10)),
             (
                 &[("hoodie.cleaner.commits.retained", "4")],
-                CleanPolicy::LatestCommits(4),
+                CleanPolicy::Commits(4),
             ),
             (
                 &[("hoodie.clean.commits.retained", "5")],
-                CleanPolicy::LatestCommits(5),
+                CleanPolicy::Commits(5),
             ),
             (
                 &[("hoodie.cleaner.fileversions.retained", "1")],
-                CleanPolicy::LatestFileVersions(1),
+                CleanPolicy::FileVersions(1),
             ),
             (
                 &[("hoodie.clean.hours.retained", "2")],
-                CleanPolicy::LatestByHours(2),
+                CleanPolicy::Hours(2),
             ),
             (
                 &[
                     ("hoodie.cleaner.policy", "keep_latest_file_versions"),
                     ("hoodie.cleaner.commits.retained", "4"),
                 ],
-                CleanPolicy::LatestFileVersions(3),
+                CleanPolicy::FileVersions(3),
             ),
             (
                 &[
                     ("hoodie.clean.commits.retained", "2"),
                     ("hoodie.cleaner.commits.retained", "7"),
                 ],
-                CleanPolicy::LatestCommits(2),
+                CleanPolicy::Commits(2),
             ),
         ] {
             assert_eq!(options(pairs).unwrap().policy, expected, "{pairs:?}");

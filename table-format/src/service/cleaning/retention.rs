@@ -23,9 +23,9 @@ pub(super) fn earliest_to_retain(
 ) -> Result<Option<Instant>> {
     let completed: Vec<&Instant> = timeline.completed_writes().collect();
     let earliest = match options.policy {
-        CleanPolicy::LatestFileVersions(_) => None,
-        CleanPolicy::LatestCommits(commits) => by_commits(&completed, timeline, commits),
-        CleanPolicy::LatestByHours(hours) => {
+        CleanPolicy::FileVersions(_) => None,
+        CleanPolicy::Commits(commits) => by_commits(&completed, timeline, commits),
+        CleanPolicy::Hours(hours) => {
             let is_utc = config.timeline_zone()? == TimelineZone::Utc;
             let limit = env.clock.now() - TimeDelta::hours(i64::from(hours));
             let limit = instant_time_at(limit, is_utc)?;

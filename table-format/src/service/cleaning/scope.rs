@@ -47,7 +47,9 @@ impl Memory {
     }
 
     pub(super) fn keep(&self, baseline: Option<Baseline>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
+        if baseline.is_some() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which files of a partition go, by the policy.
 //!
-//! Java: CleanPlanner#getFilesToCleanKeepingLatestCommits, #getFilesToCleanKeepingLatestVersions,
+//! Java: CleanPlanner#getFilesToCleanKeepingCommits, #getFilesToCleanKeepingLatestVersions,
 //! #getReplacedFilesEligibleToClean.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -123,8 +123,8 @@ impl Selector {
     fn of_active<'a>(&self, key: &(String, String), versions: &'a Versions) -> Vec<&'a Version> {
         let candidates: Vec<(&InstantTime, &Version)> = match (&self.earliest, self.policy) {
             (Some(earliest), _) => older_than(versions, earliest),
-            (None, CleanPolicy::LatestFileVersions(kept)) => self.beyond(key, versions, kept),
-            (None, CleanPolicy::LatestCommits(_) | CleanPolicy::LatestByHours(_)) => Vec::new(),
+            (None, CleanPolicy::FileVersions(kept)) => self.beyond(key, versions, kept),
+            (None, CleanPolicy::Commits(_) | CleanPolicy::Hours(_)) => Vec::new(),
         };
         candidates
             .into_iter()

@@ -418,11 +418,11 @@ async fn run(seed: u64, is_mor: bool) -> [usize; 3] {
 #[tokio::test]
 async fn promised_queries_read_on_and_nothing_else_is_left() {
     let mut seen = [0; 3];
-    for seed in 0..40 {
+    for seed in 0..16 {
         for is_mor in [false, true] {
             let one = run(seed, is_mor).await;
             seen = [0, 1, 2].map(|at| seen[at] + one[at]);
         }
     }
-    assert!(seen[0] > 60 && seen[1] > 30 && seen[2] > 10, "{seen:?}");
+    assert!(seen[0] > 25 && seen[1] > 10 && seen[2] > 5, "{seen:?}");
 }
