@@ -7,7 +7,7 @@ use table_format::service::{ArchivalPlan, ArchivalReport};
 use table_format::table::Table;
 use table_format::timeline::Instant;
 
-use super::settings::Settings;
+use super::settings::{Setting, properties};
 
 /// What is held at a time is a batch of instants, far below this.
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -23,14 +23,15 @@ pub(crate) struct ArchiveArgs {
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    settings: Settings,
+    /// An option of the archiver, such as hoodie.keep.max.commits=50
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
 }
 
 pub(super) async fn archive(args: &ArchiveArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
     let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
-    let services = table.services(env, args.settings.properties());
+    let services = table.services(env, properties(&args.set));
     let report = if args.dry_run {
         ArchivalReport {
             plan: services.plan_archival().await?,

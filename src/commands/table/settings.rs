@@ -1,41 +1,34 @@
-//! `--set KEY=VALUE`: options of Hudi, as they are.
+//! `--set hoodie.x.y=v`: any option of a table, a write or a service.
 
 use std::collections::BTreeMap;
 
-/// Options that a table, writer or service takes.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Settings {
-    /// An option of Hudi; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
-    set: Vec<(String, String)>,
+/// One `KEY=VALUE` of the command line.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    key: String,
+    value: String,
 }
 
-impl Settings {
-    /// The options by key; of one given twice the last counts.
-    pub(crate) fn properties(&self) -> BTreeMap<String, String> {
-        self.set.iter().cloned().collect()
-    }
-}
+impl std::str::FromStr for Setting {
+    type Err = String;
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => Ok(Self {
+                key: key.trim().to_owned(),
+                value: value.trim().to_owned(),
+            }),
+            _ => Err(format!(
+                "`{text}` is not KEY=VALUE, such as hoodie.parquet.compression.codec=zstd"
+            )),
         }
-        _ => Err(format!("`{text}` is not KEY=VALUE")),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_end_at_the_first_equals_sign() {
-        let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
-        assert_eq!(key_and_value("hoodie.a=b=c"), pair("hoodie.a", "b=c"));
-        assert_eq!(key_and_value("hoodie.a="), pair("hoodie.a", ""));
-        assert!(key_and_value("hoodie.a").is_err());
-        assert!(key_and_value("=b").is_err());
-    }
+/// The settings by key; of one that is given twice the last counts.
+pub(super) fn properties(settings: &[Setting]) -> BTreeMap<String, String> {
+    let pairs = settings
+        .iter()
+        .map(|setting| (setting.key.clone(), setting.value.clone()));
+    pairs.collect()
 }

@@ -81,6 +81,10 @@ impl LogFile {
             Some((version, token)) => (version, Some(token.to_owned())),
             None => (rest, None),
         };
+        // Hadoop's checksum of a log file is called `..<log file>.crc`.
+        if file_id.starts_with('.') || !write_token.iter().all(|token| is_write_token(token)) {
+            return None;
+        }
         Some(Self {
             file_id: file_id.to_owned(),
             instant: instant.parse().ok()?,
@@ -90,6 +94,12 @@ impl LogFile {
             size_bytes,
         })
     }
+}
+
+/// Whether a text is three numbers, `<task>-<stage>-<attempt>`.
+fn is_write_token(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split('-').count() == 3 && text.split('-').all(is_number)
 }
 
 impl fmt::Display for LogFile {
@@ -130,9 +140,13 @@ mod tests {
         ] {
             assert_eq!(LogFile::parse(name, 1).unwrap().to_string(), name);
         }
-        assert_eq!(
-            LogFile::parse("d32ed018-0_20261121095546152.log.1", 1),
-            None
-        );
+        for name in [
+            "d32ed018-0_20261121095546152.log.1",
+            "..d32ed018-0_20261121095546152.log.1_0-4246-5440.crc",
+            ".d32ed018-0_20261121095546152.log.1_0-4246-5440.crc",
+            "..d32ed018-0_20261121095546152.log.1.crc",
+        ] {
+            assert_eq!(LogFile::parse(name, 1), None, "{name}");
+        }
     }
 }
