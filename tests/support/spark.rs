@@ -118,6 +118,21 @@ impl Spark {
         }));
     }
 
+    /// Lets Spark write rows, with options of Hudi; the first write makes the table.
+    pub(crate) fn upsert_with(
+        &mut self,
+        table: &Path,
+        version: u32,
+        schema: &str,
+        rows: &Value,
+        options: &Value,
+    ) {
+        self.ask(json!({
+            "cmd": "write", "path": table, "rows": rows, "schema": schema, "operation": "upsert",
+            "table_version": version, "options": options
+        }));
+    }
+
     /// Lets Spark compact the table now.
     pub(crate) fn compact(&mut self, table: &Path) {
         let path = table.display();
@@ -153,6 +168,23 @@ impl Spark {
             "{text}"
         );
         answer["ok"] == true
+    }
+
+    /// The rows as of an instant.
+    pub(crate) fn time_travel(&mut self, table: &Path, as_of: &str) -> Vec<String> {
+        self.rows(json!({"cmd": "read", "path": table, "query": "time_travel", "as_of": as_of}))
+    }
+
+    /// The instants of the archived and the active timeline, as Hudi reads them.
+    pub(crate) fn timeline(&mut self, table: &Path) -> Vec<Value> {
+        let answer = self.ask(json!({"cmd": "timeline", "path": table}));
+        answer["instants"].as_array().unwrap().clone()
+    }
+
+    /// The rows of a statement over the table, which it names `name`.
+    pub(crate) fn sql(&mut self, table: &Path, name: &str, statement: &str) -> Vec<Value> {
+        let answer = self.ask(json!({"cmd": "sql", "sql": statement, "tables": {name: table}}));
+        answer["rows"].as_array().unwrap().clone()
     }
 
     /// The table's configuration as Hudi reads it.

@@ -1,4 +1,4 @@
-//! What the archiver has to look up beside the timeline: the last clean, the metadata table, logs that are still merged.
+//! What the archiver has to look up beside the timeline: the last clean, the metadata table, logs that completed late.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,10 +121,11 @@ pub(super) async fn metadata_table(
     }))
 }
 
-/// The oldest of these instants that has a log file in a live slice. hudi-rs 0.5 looks for the completion time of a log file
-/// on the active timeline only: without it the file's rows are lost to it, in silence. Only the partitions that these
-/// instants wrote to are listed.
-pub(super) async fn first_live_log(
+/// The oldest of these instants with a log file on a base file that began later. hudi-rs 0.5 looks for the completion time of
+/// a log file on the active timeline only, and takes one without for a part of the slice before: its rows are lost, in
+/// silence. (Other logs it places by their begin times, and rightly.) Only the partitions that these instants wrote to are
+/// listed.
+pub(super) async fn first_late_log(
     storage: &Storage,
     config: &TableConfig,
     timeline: &ActiveTimeline,
@@ -144,7 +145,7 @@ pub(super) async fn first_live_log(
     }
     let visibility = Visibility::new(timeline, Horizon::Latest);
     let replaced = ReplacedGroups::load(timeline, &visibility).await?;
-    let mut live: BTreeSet<InstantTime> = BTreeSet::new();
+    let mut late: BTreeSet<InstantTime> = BTreeSet::new();
     for partition_path in partitions {
         let files = storage.list(&partition_path).await?.files;
         let partition = [PartitionFiles {
@@ -159,19 +160,18 @@ pub(super) async fn first_live_log(
                 .into_iter()
                 .filter(|(file_id, _)| !replaced.contains(&partition.partition_path, file_id))
                 .filter_map(|(_, slices)| slices.into_iter().next_back());
-            live.extend(
-                latest
-                    .flat_map(|slice| slice.log_files)
-                    .map(|log| log.instant),
-            );
+            for slice in latest.filter(|slice| slice.base_file.is_some()) {
+                let logs = slice.log_files.into_iter().map(|log| log.instant);
+                late.extend(logs.filter(|instant| *instant < slice.base_instant));
+            }
         }
     }
     let first = instants
         .iter()
-        .find(|instant| instant.action == Action::DeltaCommit && live.contains(&instant.time));
+        .find(|instant| instant.action == Action::DeltaCommit && late.contains(&instant.time));
     Ok(first.map(|instant| Limit {
         time: instant.time.clone(),
-        reason: Reason::LiveLogs,
+        reason: Reason::LateLog,
     }))
 }
 

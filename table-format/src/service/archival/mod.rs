@@ -106,12 +106,10 @@ impl Services {
         let mut limits = plan::limits(timeline, options, is_merge_on_read, &last_clean);
         limits.extend(facts::metadata_table(&self.storage, config, timeline).await?);
         let mut choice = plan::choose(timeline, options, &limits);
-        if !options.archives_live_logs {
-            let (storage, instants) = (&self.storage, &choice.instants);
-            if let Some(limit) = facts::first_live_log(storage, config, timeline, instants).await? {
-                limits.push(limit);
-                choice = plan::choose(timeline, options, &limits);
-            }
+        let late_log = facts::first_late_log(&self.storage, config, timeline, &choice.instants);
+        if let Some(limit) = late_log.await? {
+            limits.push(limit);
+            choice = plan::choose(timeline, options, &limits);
         }
         let is_left_over: BTreeSet<&Instant> = left_over.iter().collect();
         choice

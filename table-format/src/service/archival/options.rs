@@ -45,8 +45,6 @@ pub(super) struct ArchivalOptions {
     pub(super) cleaner: CleanerPolicy,
     /// Delta commits after which a compaction is due, when their number decides (`hoodie.compact.inline.max.delta.commits`).
     pub(super) compaction_delta_commits: Option<usize>,
-    /// Archive delta commits whose log files readers still merge (`lakebed.archive.live.logs`).
-    pub(super) archives_live_logs: bool,
 }
 
 impl ArchivalOptions {
@@ -84,11 +82,6 @@ impl ArchivalOptions {
             )?,
             cleaner: cleaner_policy(&values)?,
             compaction_delta_commits: compaction_delta_commits(&values)?,
-            archives_live_logs: values.get(
-                &["lakebed.archive.live.logs"],
-                false,
-                "true or false",
-            )?,
         };
         if options.commits_max <= options.commits_min {
             return Err(Error::invalid(format!(

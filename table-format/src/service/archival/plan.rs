@@ -28,8 +28,9 @@ pub enum Reason {
     Compaction,
     /// The metadata table was not compacted since.
     MetadataTable,
-    /// Readers merge log files of this delta commit; some cannot place them without its instant.
-    LiveLogs,
+    /// A log file of this delta commit began before the base file that it lies on, and completed after it. Without the
+    /// instant some readers cannot tell.
+    LateLog,
 }
 
 impl fmt::Display for Reason {
@@ -41,7 +42,7 @@ impl fmt::Display for Reason {
             Self::ReplacedFiles => "the files of the groups it replaced are not cleaned yet",
             Self::Compaction => "delta commits are counted from here to the next compaction",
             Self::MetadataTable => "the metadata table was not compacted since",
-            Self::LiveLogs => "its log files are not compacted yet",
+            Self::LateLog => "a log file of it is older than its base file and not compacted yet",
         })
     }
 }
