@@ -103,7 +103,7 @@ impl Transaction {
         let replaced = self.replaced();
         let storage = &self.state.storage;
         self.delete_superseded().await?;
-        let table = WritableTable::load(storage).await?;
+        let table = WritableTable::load(storage, &self.state.options.properties).await?;
         let timeline = ActiveTimeline::load(storage, &table.config).await?;
         self.check_still_ours(&timeline, &replaced).await?;
         let config = disable_metadata_table(storage, &self.state.env, &table.config).await?;
@@ -142,7 +142,8 @@ impl Transaction {
     /// # Errors
     /// What the store says; the next writer then finishes the job.
     pub async fn abort(self) -> Result<()> {
-        let table = WritableTable::load(&self.state.storage).await?;
+        let table =
+            WritableTable::load(&self.state.storage, &self.state.options.properties).await?;
         roll_back(
             &self.state.storage,
             &self.state.env,

@@ -1,6 +1,6 @@
 //! What a writer knows of its table between two instants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -50,16 +50,24 @@ pub(crate) struct WritableTable {
 }
 
 impl WritableTable {
-    /// Reads the settings anew: another engine may have upgraded the table meanwhile (hazard 26).
-    pub(crate) async fn load(storage: &Storage) -> Result<Self> {
-        Self::try_new(Table::open_storage(storage.clone()).await?.config().clone())
+    /// Reads the settings anew: another engine may have upgraded the table meanwhile (hazard 26). What the table does not
+    /// say of its key generator may stand in a writer's `properties`.
+    pub(crate) async fn load(
+        storage: &Storage,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let table = Table::open_storage(storage.clone()).await?;
+        Self::try_new(table.config().clone(), properties)
     }
 
     /// What a writer needs of these settings.
     ///
     /// # Errors
     /// `Unsupported` for a table that can only be read; `Invalid` for settings that make no sense.
-    pub(crate) fn try_new(config: TableConfig) -> Result<Self> {
+    pub(crate) fn try_new(
+        config: TableConfig,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let refuse = |what: String| Error::unsupported(format!("table {}: {what}", config.name()));
         if config.version() < TableVersion::Eight {
             return Err(refuse(
@@ -96,7 +104,7 @@ impl WritableTable {
             KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
             _ => KeyGenerator::try_new(&fields)?,
         };
-        let partitions = PartitionPathGenerator::for_table(&config)?;
+        let partitions = PartitionPathGenerator::for_table(&config, properties)?;
         Ok(Self {
             config,
             keys,

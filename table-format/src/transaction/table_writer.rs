@@ -141,7 +141,7 @@ impl TableWriter {
     /// Reads the table's settings and timeline anew, rolls back dead writes, and brings the index up to date.
     async fn refresh(&self) -> Result<(WritableTable, ActiveTimeline)> {
         let state = &self.state;
-        let table = WritableTable::load(&state.storage).await?;
+        let table = WritableTable::load(&state.storage, &state.options.properties).await?;
         let mut timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         if roll_back_pending(&state.storage, &state.env, &table.config, &timeline).await? {
             timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
@@ -174,7 +174,9 @@ impl TableWriter {
     pub(crate) async fn check_ranges(&self, storage: &crate::storage::Storage) {
         let known = self.state.known.lock().await;
         assert!(known.is_index_current);
-        let table = WritableTable::load(storage).await.unwrap();
+        let table = WritableTable::load(storage, &self.state.options.properties)
+            .await
+            .unwrap();
         let timeline = ActiveTimeline::load(storage, &table.config).await.unwrap();
         let key_field = table.keys.fields()[0].as_str();
         let nothing = KeyRangeIndex::default();
