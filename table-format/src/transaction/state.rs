@@ -21,6 +21,9 @@ use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::transaction::instant_clock::next_instant_time;
 use crate::writer::WriterOptions;
 
+/// Writers of version 8 leave the name of a single field out of its key when this is true.
+const BARE_COMPLEX_KEYS: &str = "hoodie.write.complex.keygen.new.encoding";
+
 /// Shared by a writer and its transactions.
 #[derive(Debug)]
 pub(crate) struct TableState {
@@ -99,11 +102,13 @@ impl WritableTable {
                     .to_owned(),
             ));
         }
-        let fields = config.record_key_fields();
-        let keys = match config.key_generator() {
-            KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
-            _ => KeyGenerator::try_new(&fields)?,
-        };
+        if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
+            return Err(refuse(format!(
+                "it merges parts of rows ({}={mode}), which this version does not",
+                key::PARTIAL_UPDATE_MODE
+            )));
+        }
+        let keys = key_generator(&config, properties)?;
         let partitions = PartitionPathGenerator::for_table(&config, properties)?;
         Ok(Self {
             config,
@@ -130,6 +135,22 @@ impl WritableTable {
         timeline: &ActiveTimeline,
     ) -> Result<InstantTime> {
         next_time(&self.config, env, timeline, None).await
+    }
+}
+
+/// Only version 9 is sure of how a COMPLEX generator writes a single field (hazard 23).
+fn key_generator(
+    config: &TableConfig,
+    properties: &BTreeMap<String, String>,
+) -> Result<KeyGenerator> {
+    let fields = config.record_key_fields();
+    let is_bare = config.version() == TableVersion::Eight
+        && properties
+            .get(BARE_COMPLEX_KEYS)
+            .is_some_and(|value| value.trim() == "true");
+    match config.key_generator() {
+        KeyGeneratorType::Complex if !is_bare => KeyGenerator::try_new_complex(&fields),
+        _ => KeyGenerator::try_new(&fields),
     }
 }
 
