@@ -69,16 +69,11 @@ impl DeleteMarks {
 
     /// Which rows are deletes; `None` when none is.
     pub(crate) fn find(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
-        let flagged = match batch.column_by_name(IS_DELETED).filter(|_| self.has_flag) {
-            Some(column) => Some(
-                column
-                    .as_boolean()
-                    .iter()
-                    .map(|flag| Some(flag == Some(true)))
-                    .collect(),
-            ),
-            None => None,
-        };
+        let flag = batch.column_by_name(IS_DELETED).filter(|_| self.has_flag);
+        let flagged = flag.map(|column| {
+            let flags = column.as_boolean().iter();
+            flags.map(|flag| Some(flag == Some(true))).collect()
+        });
         let marked = match &self.marker {
             Some((field, value)) => batch
                 .column_by_name(field)

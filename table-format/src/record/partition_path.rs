@@ -2,7 +2,7 @@
 //!
 //! Java: KeyGenUtils#getRecordPartitionPath, PartitionPathEncodeUtils#escapePathName, CustomAvroKeyGenerator.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{RecordBatch, StringArray};
 
@@ -53,11 +53,12 @@ impl PartitionPathGenerator {
         }
     }
 
-    /// The generator of a table.
+    /// The generator of a table. Spark keeps the settings of a CUSTOM generator's times in no table: they may come with a
+    /// writer's `properties`.
     ///
     /// # Errors
     /// `Unsupported` for a key generator that is code of the user's; `Invalid` for settings that make no sense.
-    pub fn for_table(config: &TableConfig) -> Result<Self> {
+    pub fn for_table(config: &TableConfig, properties: &BTreeMap<String, String>) -> Result<Self> {
         let fields = config.partition_fields();
         let mut generator = Self::new(&fields, config.is_hive_style(), config.is_url_encoded());
         match config.key_generator() {
@@ -72,11 +73,13 @@ impl PartitionPathGenerator {
                         fields.len()
                     )));
                 };
-                generator.kinds = vec![FieldKind::Time(TimePartition::try_new(config)?)];
+                generator.kinds =
+                    vec![FieldKind::Time(TimePartition::try_new(config, properties)?)];
             }
             KeyGeneratorType::Custom => {
                 let kinds = config.partition_field_types().into_iter().zip(&fields);
-                let kinds = kinds.map(|(kind, field)| custom_kind(config, field, kind.as_deref()));
+                let kinds = kinds
+                    .map(|(kind, field)| custom_kind(config, properties, field, kind.as_deref()));
                 generator.kinds = kinds.collect::<Result<Vec<_>>>()?;
             }
             other => {
@@ -213,10 +216,15 @@ impl FieldColumn<'_> {
 }
 
 /// Java: CustomAvroKeyGenerator.PartitionKeyType.
-fn custom_kind(config: &TableConfig, field: &str, kind: Option<&str>) -> Result<FieldKind> {
+fn custom_kind(
+    config: &TableConfig,
+    properties: &BTreeMap<String, String>,
+    field: &str,
+    kind: Option<&str>,
+) -> Result<FieldKind> {
     match kind.map(str::to_ascii_lowercase).as_deref() {
         Some("simple") => Ok(FieldKind::Simple),
-        Some("timestamp") => Ok(FieldKind::Time(TimePartition::try_new(config)?)),
+        Some("timestamp") => Ok(FieldKind::Time(TimePartition::try_new(config, properties)?)),
         _ => Err(Error::invalid(format!(
             "table {}: partition field `{field}` of the CUSTOM key generator needs its type: `{field}:simple` or `{field}:timestamp`",
             config.name()
@@ -345,5 +353,48 @@ mod tests {
                 .paths(&batch)
                 .is_err()
         );
+    }
+
+    fn table(properties: &str) -> Result<PartitionPathGenerator> {
+        let text = format!(
+            "hoodie.table.name=t\nhoodie.table.version=9\nhoodie.timeline.layout.version=2\n{properties}"
+        );
+        let config = TableConfig::parse(text.as_bytes()).unwrap();
+        PartitionPathGenerator::for_table(&config, &BTreeMap::new())
+    }
+
+    fn first_path(generator: &PartitionPathGenerator) -> String {
+        generator.paths(&batch()).unwrap().value(0).to_owned()
+    }
+
+    #[test]
+    fn custom_fields_are_formatted_each_in_its_way() {
+        let custom = table(
+            "hoodie.table.keygenerator.type=CUSTOM\n\
+             hoodie.table.partition.fields=d\\:timestamp,p\\:SIMPLE\n\
+             hoodie.datasource.write.hive_style_partitioning=true\n\
+             hoodie.datasource.write.partitionpath.urlencode=true\n\
+             hoodie.keygen.timebased.timestamp.type=SCALAR\n\
+             hoodie.keygen.timebased.timestamp.scalar.time.unit=days\n\
+             hoodie.keygen.timebased.output.dateformat=yyyy-MM\n",
+        );
+        assert_eq!(first_path(&custom.unwrap()), "d=2024-02/p=a b%2Fr%3F%25é");
+        for wrong in [
+            "hoodie.table.keygenerator.type=CUSTOM\nhoodie.table.partition.fields=p\n",
+            "hoodie.table.keygenerator.type=TIMESTAMP\nhoodie.table.partition.fields=p,d\n",
+            "hoodie.table.keygenerator.type=USER_PROVIDED\nhoodie.table.partition.fields=p\n",
+        ] {
+            assert!(table(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dates_may_become_three_folders() {
+        let slashed = "hoodie.datasource.write.slash.separated.date.partitioning=true\n";
+        let dates = table(&format!("hoodie.table.partition.fields=d\n{slashed}"));
+        assert_eq!(first_path(&dates.unwrap()), "2024/02/29");
+        let hive = "hoodie.datasource.write.hive_style_partitioning=true\n";
+        let both = format!("hoodie.table.partition.fields=d\n{slashed}{hive}");
+        assert!(table(&both).is_err());
     }
 }

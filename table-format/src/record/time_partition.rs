@@ -2,6 +2,8 @@
 //!
 //! Java: TimestampBasedAvroKeyGenerator, HoodieDateTimeParser. Where Hudi takes the zone of its JVM, UTC is taken here.
 
+use std::collections::BTreeMap;
+
 use arrow::array::timezone::Tz;
 use arrow::array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
@@ -50,17 +52,20 @@ pub(super) struct TimeColumn<'a> {
 }
 
 impl TimePartition {
-    /// Reads the settings that the table keeps.
+    /// Reads the settings that the table keeps, and those of a writer where it keeps none.
     ///
     /// # Errors
     /// `Invalid` for settings that are missing or make no sense; `Unsupported` for pattern letters and zones that are not
     /// known.
-    pub(super) fn try_new(config: &TableConfig) -> Result<Self> {
+    pub(super) fn try_new(
+        config: &TableConfig,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let setting = |name: &str| {
             PREFIXES.iter().find_map(|prefix| {
-                config
-                    .properties()
-                    .get_non_blank(&format!("{prefix}{name}"))
+                let name = format!("{prefix}{name}");
+                let kept = config.properties().get_non_blank(&name);
+                kept.or_else(|| properties.get(&name).map(String::as_str))
             })
         };
         let required = |name: &str| {
@@ -347,13 +352,16 @@ mod tests {
         for (name, value) in settings {
             text.push_str(&format!("hoodie.keygen.timebased.{name}={value}\n"));
         }
-        TimePartition::try_new(&TableConfig::parse(text.as_bytes()).unwrap())
+        TimePartition::try_new(
+            &TableConfig::parse(text.as_bytes()).unwrap(),
+            &BTreeMap::new(),
+        )
     }
 
-    fn value(settings: &[(&str, &str)], column: ArrayRef) -> Result<String> {
+    fn value(settings: &[(&str, &str)], column: &ArrayRef) -> Result<String> {
         let partition = partition(settings)?;
         let mut out = String::new();
-        partition.of("ts", &column)?.append(0, &mut out)?;
+        partition.of("ts", column)?.append(0, &mut out)?;
         Ok(out)
     }
 
@@ -378,7 +386,7 @@ mod tests {
             settings.push(("timestamp.scalar.time.unit", unit));
         }
         let column: ArrayRef = Arc::new(Int64Array::from(vec![number]));
-        assert_eq!(value(&settings, column).unwrap(), expected);
+        assert_eq!(value(&settings, &column).unwrap(), expected);
     }
 
     #[rstest]
@@ -399,7 +407,7 @@ mod tests {
             ("output.dateformat", "yyyy/MM/dd"),
         ];
         let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
-        assert_eq!(value(&settings, column).unwrap(), expected);
+        assert_eq!(value(&settings, &column).unwrap(), expected);
     }
 
     #[test]
@@ -410,7 +418,7 @@ mod tests {
             ("output.dateformat", "yyyy-MM-dd-HH"),
         ];
         let column: ArrayRef = Arc::new(StringArray::from(vec!["2024-02-09 23:30+0200"]));
-        assert_eq!(value(&settings, column).unwrap(), "2024-02-09-23");
+        assert_eq!(value(&settings, &column).unwrap(), "2024-02-09-23");
     }
 
     #[test]
@@ -420,14 +428,14 @@ mod tests {
             ("output.dateformat", "yyyy-MM-dd"),
         ];
         let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None]));
-        assert_eq!(value(&settings, nulls).unwrap(), "1970-01-01");
+        assert_eq!(value(&settings, &nulls).unwrap(), "1970-01-01");
         let settings = [
             ("timestamp.type", "DATE_STRING"),
             ("input.dateformat", "yyyy/MM/dd"),
             ("output.dateformat", "yyyy-MM-dd"),
         ];
         let nulls: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
-        assert_eq!(value(&settings, nulls).unwrap(), "1970-01-01");
+        assert_eq!(value(&settings, &nulls).unwrap(), "1970-01-01");
     }
 
     #[test]
@@ -438,13 +446,13 @@ mod tests {
             ("output.dateformat", "yyyy-MM-dd"),
         ];
         let column: ArrayRef = Arc::new(StringArray::from(vec!["yesterday"]));
-        let error = value(&settings, column).unwrap_err().to_string();
+        let error = value(&settings, &column).unwrap_err().to_string();
         assert!(
             error.contains("`ts`") && error.contains("yesterday"),
             "{error}"
         );
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        assert!(value(&settings, numbers).is_err());
+        assert!(value(&settings, &numbers).is_err());
         assert!(partition(&[("timestamp.type", "SCALAR")]).is_err());
         assert!(partition(&[("timestamp.type", "X"), ("output.dateformat", "yyyy")]).is_err());
         assert!(parse_zone("Mars/Olympus").is_err());

@@ -86,7 +86,7 @@ impl Table {
             properties: &properties,
         }
         .config()?;
-        WritableTable::try_new(config.clone())?;
+        WritableTable::try_new(config.clone(), &BTreeMap::new())?;
         OrderingColumns::try_new(&config, &spec.schema)?;
         // The properties come last: with them the table exists. An object store has no folders to create.
         storage

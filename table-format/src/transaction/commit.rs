@@ -146,7 +146,7 @@ impl Transaction {
         replaced: &Replaced,
     ) -> Result<(Instant, ActiveTimeline)> {
         let (storage, env) = (&self.state.storage, &self.state.env);
-        let table = WritableTable::load(storage).await?;
+        let table = WritableTable::load(storage, &self.state.options.properties).await?;
         let timeline = ActiveTimeline::load(storage, &table.config).await?;
         self.check_still_ours(&table, &timeline, replaced).await?;
         let metadata = self.metadata(extra_metadata, replaced)?;
@@ -204,7 +204,8 @@ impl Transaction {
     /// # Errors
     /// What the store says; the next writer then finishes the job.
     pub async fn abort(self) -> Result<()> {
-        let table = WritableTable::load(&self.state.storage).await?;
+        let table =
+            WritableTable::load(&self.state.storage, &self.state.options.properties).await?;
         roll_back(
             &self.state.storage,
             &self.state.env,

@@ -15,8 +15,9 @@ use crate::timeline::metadata::WriteOperation;
 use crate::transaction::commit::Transaction;
 use crate::writer::{BulkInsertWriter, sorted_new_rows};
 
-/// The part of the memory ceiling that may wait: while it is written it is there two or three times.
-const WAITING_PART: u64 = 8;
+/// The part of the memory ceiling that may wait: while it is written it is there two or three times. The more waits, the
+/// fewer times a copy-on-write group is written anew.
+const WAITING_PART: u64 = 4;
 const WAITING_BYTES_MIN: u64 = 4 << 20;
 /// Rows given to a file at once.
 const ROWS_AT_ONCE: usize = 8 << 10;
@@ -64,7 +65,10 @@ impl Incoming {
         let Some(first) = waiting.first() else {
             return Ok(None);
         };
-        let rows = concat_batches(&first.schema(), &waiting)?;
+        let rows = match waiting.as_slice() {
+            [only] => only.clone(),
+            several => concat_batches(&first.schema(), several)?,
+        };
         drop(waiting);
         self.memory.resize(rows.get_array_memory_size() as u64);
         Ok(Some(rows))
@@ -145,7 +149,7 @@ impl Transaction {
     /// Whether rows need not wait for one another.
     fn streams(&self) -> bool {
         let options = &self.context.options;
-        self.writes_new_groups() && !options.sorts_bulk_inserts && !options.combines_inserts
+        self.writes_new_groups() && !options.inserts.sorts_bulk && !options.inserts.combines
     }
 
     fn writes_new_groups(&self) -> bool {
@@ -161,8 +165,9 @@ impl Transaction {
         let Some(rows) = self.incoming.take()? else {
             return Ok(());
         };
-        let combines = self.context.options.combines_inserts;
-        if combines && self.incoming.passes > 0 && self.operation != WriteOperation::Upsert {
+        let is_insert = self.operation == WriteOperation::Insert || self.writes_new_groups();
+        let combines = self.context.options.inserts.combines && is_insert;
+        if combines && self.incoming.passes > 0 {
             return Err(Error::invalid(
                 "hoodie.combine.before.insert needs all rows in memory at once: raise the memory ceiling, or upsert",
             ));

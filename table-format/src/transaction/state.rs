@@ -1,6 +1,6 @@
 //! What a writer knows of its table between two instants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use arrow::datatypes::SchemaRef;
@@ -21,6 +21,9 @@ use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::transaction::instant_clock::next_instant_time;
 use crate::transaction::lock::{TableLock, WriterLease};
 use crate::writer::WriterOptions;
+
+/// Writers of version 8 leave the name of a single field out of its key when this is true.
+const BARE_COMPLEX_KEYS: &str = "hoodie.write.complex.keygen.new.encoding";
 
 /// Shared by a writer and its transactions.
 #[derive(Debug)]
@@ -80,16 +83,24 @@ pub(crate) struct WritableTable {
 }
 
 impl WritableTable {
-    /// Reads the settings anew: another engine may have upgraded the table meanwhile (hazard 26).
-    pub(crate) async fn load(storage: &Storage) -> Result<Self> {
-        Self::try_new(Table::open_storage(storage.clone()).await?.config().clone())
+    /// Reads the settings anew: another engine may have upgraded the table meanwhile (hazard 26). What the table does not
+    /// say of its key generator may stand in a writer's `properties`.
+    pub(crate) async fn load(
+        storage: &Storage,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let table = Table::open_storage(storage.clone()).await?;
+        Self::try_new(table.config().clone(), properties)
     }
 
     /// What a writer needs of these settings.
     ///
     /// # Errors
     /// `Unsupported` for a table that can only be read; `Invalid` for settings that make no sense.
-    pub(crate) fn try_new(config: TableConfig) -> Result<Self> {
+    pub(crate) fn try_new(
+        config: TableConfig,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let refuse = |what: String| Error::unsupported(format!("table {}: {what}", config.name()));
         if config.version() < TableVersion::Eight {
             return Err(refuse(
@@ -121,12 +132,14 @@ impl WritableTable {
                     .to_owned(),
             ));
         }
-        let fields = config.record_key_fields();
-        let keys = match config.key_generator() {
-            KeyGeneratorType::Complex => KeyGenerator::try_new_complex(&fields)?,
-            _ => KeyGenerator::try_new(&fields)?,
-        };
-        let partitions = PartitionPathGenerator::for_table(&config)?;
+        if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
+            return Err(refuse(format!(
+                "it merges parts of rows ({}={mode}), which this version does not",
+                key::PARTIAL_UPDATE_MODE
+            )));
+        }
+        let keys = key_generator(&config, properties)?;
+        let partitions = PartitionPathGenerator::for_table(&config, properties)?;
         Ok(Self {
             config,
             keys,
@@ -152,6 +165,22 @@ impl WritableTable {
         timeline: &ActiveTimeline,
     ) -> Result<InstantTime> {
         next_time(&self.config, env, timeline, None).await
+    }
+}
+
+/// Only version 9 is sure of how a COMPLEX generator writes a single field (hazard 23).
+fn key_generator(
+    config: &TableConfig,
+    properties: &BTreeMap<String, String>,
+) -> Result<KeyGenerator> {
+    let fields = config.record_key_fields();
+    let is_bare = config.version() == TableVersion::Eight
+        && properties
+            .get(BARE_COMPLEX_KEYS)
+            .is_some_and(|value| value.trim() == "true");
+    match config.key_generator() {
+        KeyGeneratorType::Complex if !is_bare => KeyGenerator::try_new_complex(&fields),
+        _ => KeyGenerator::try_new(&fields),
     }
 }
 

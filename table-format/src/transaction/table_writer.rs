@@ -234,7 +234,7 @@ impl TableWriter {
             // Whoever took over may be at work on what looks dead from here.
             lease.check().await?;
         }
-        let table = WritableTable::load(&state.storage).await?;
+        let table = WritableTable::load(&state.storage, &state.options.properties).await?;
         let mut timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         if self.roll_back_dead(&table, &timeline).await? {
             timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
@@ -267,7 +267,9 @@ impl TableWriter {
     pub(crate) async fn check_ranges(&self, storage: &crate::storage::Storage) {
         let known = self.state.known.lock().await;
         assert!(known.is_index_current);
-        let table = WritableTable::load(storage).await.unwrap();
+        let table = WritableTable::load(storage, &self.state.options.properties)
+            .await
+            .unwrap();
         let timeline = ActiveTimeline::load(storage, &table.config).await.unwrap();
         let key_field = table.keys.fields()[0].as_str();
         let nothing = KeyRangeIndex::default();

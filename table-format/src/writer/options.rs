@@ -24,13 +24,8 @@ pub struct WriterOptions {
     pub(crate) log_block_bytes: u64,
     /// File groups that are written side by side.
     pub(crate) parallelism: usize,
-    /// Whether an insert keeps one row of a key (`hoodie.combine.before.insert`, false).
-    pub(crate) combines_inserts: bool,
-    /// Whether an insert into a small group leaves rows of the same key alone (`hoodie.merge.allow.duplicate.on.inserts`, true).
-    pub(crate) allows_duplicate_inserts: bool,
-    /// Whether bulk inserts are sorted by key (`hoodie.bulkinsert.sort.mode`, GLOBAL_SORT; Hudi's default is NONE, which
-    /// makes the key ranges of its files overlap).
-    pub(crate) sorts_bulk_inserts: bool,
+    /// What inserts do.
+    pub(crate) inserts: InsertOptions,
     /// Whether a row keeps the columns that an upsert lacks (`hoodie.lakebed.partial.update`, false; an option of ours).
     pub(crate) updates_partially: bool,
     /// Keys are unique in the whole table (`hoodie.index.type=GLOBAL_SIMPLE` or `GLOBAL_BLOOM`); true: a row whose partition
@@ -40,6 +35,18 @@ pub struct WriterOptions {
     pub(crate) properties: BTreeMap<String, String>,
     /// Which pending writes of others are rolled back (`hoodie.clean.failed.writes.policy`, EAGER).
     pub(crate) failed_writes: FailedWrites,
+}
+
+/// What operations do that look no keys up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InsertOptions {
+    /// Whether one row of a key is kept (`hoodie.combine.before.insert`, false).
+    pub(crate) combines: bool,
+    /// Whether an insert into a small group leaves rows of the same key alone (`hoodie.merge.allow.duplicate.on.inserts`, true).
+    pub(crate) allows_duplicates: bool,
+    /// Whether bulk inserts are sorted by key (`hoodie.bulkinsert.sort.mode`, GLOBAL_SORT; Hudi's default is NONE, which
+    /// makes the key ranges of its files overlap).
+    pub(crate) sorts_bulk: bool,
 }
 
 impl Default for WriterOptions {
@@ -54,9 +61,11 @@ impl Default for WriterOptions {
             small_file_bytes: 100 * MIB,
             log_block_bytes: 16 * MIB,
             parallelism: 2,
-            combines_inserts: false,
-            allows_duplicate_inserts: true,
-            sorts_bulk_inserts: true,
+            inserts: InsertOptions {
+                combines: false,
+                allows_duplicates: true,
+                sorts_bulk: true,
+            },
             updates_partially: false,
             global_keys: None,
             properties: BTreeMap::new(),
@@ -116,16 +125,16 @@ impl WriterOptions {
         flag(
             properties,
             "hoodie.combine.before.insert",
-            &mut options.combines_inserts,
+            &mut options.inserts.combines,
         )?;
         flag(
             properties,
             "hoodie.merge.allow.duplicate.on.inserts",
-            &mut options.allows_duplicate_inserts,
+            &mut options.inserts.allows_duplicates,
         )?;
         flag(properties, PARTIAL_UPDATE, &mut options.updates_partially)?;
         if let Some(mode) = properties.get("hoodie.bulkinsert.sort.mode") {
-            options.sorts_bulk_inserts = match mode.to_ascii_uppercase().as_str() {
+            options.inserts.sorts_bulk = match mode.to_ascii_uppercase().as_str() {
                 "GLOBAL_SORT" | "PARTITION_SORT" => true,
                 "NONE" => false,
                 _ => {

@@ -38,19 +38,19 @@ fn arrange(context: &WriteContext, batch: &Prepared) -> Result<RecordBatch> {
     })?;
     let column = KeyColumn::new(column);
     let mut partitions: Vec<&(String, Vec<u32>)> = batch.partitions.iter().collect();
-    if context.options.sorts_bulk_inserts {
+    if context.options.inserts.sorts_bulk {
         partitions.sort_by(|a, b| a.0.cmp(&b.0));
     }
     let mut order: Vec<u32> = Vec::with_capacity(batch.records.num_rows());
     for (_, rows) in partitions {
         let start = order.len();
-        if context.options.combines_inserts {
+        if context.options.inserts.combines {
             let combined = combine(&batch.keys, &batch.kinds, batch.order.as_ref(), rows);
             order.extend(combined.upserts);
         } else {
             order.extend(batch.inserts_among(rows));
         }
-        if context.options.sorts_bulk_inserts {
+        if context.options.inserts.sorts_bulk {
             order[start..].sort_by(|&a, &b| {
                 let (a, b) = (a as usize, b as usize);
                 let by_text = || batch.keys.value(a).cmp(batch.keys.value(b));

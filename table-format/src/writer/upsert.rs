@@ -192,7 +192,7 @@ impl Upserter {
                 let changes = partition.changes(&self.context, &rows)?;
                 let changes = GroupChanges {
                     upserts: whole_rows(&self.context, &changes.upserts)?,
-                    replaces: !self.context.options.allows_duplicate_inserts,
+                    replaces: !self.context.options.inserts.allows_duplicates,
                     ..changes
                 };
                 self.merge(*group, changes).await?

@@ -134,6 +134,79 @@ async fn a_crash_at_any_write_loses_and_doubles_nothing(
     assert!(outcomes[0] > 10 && outcomes[1] > 0, "{outcomes:?}");
 }
 
+/// What the dying process does: it overwrites one partition.
+async fn overwrite(storage: Storage) -> Result<()> {
+    let table = Table::open_storage(storage).await?;
+    let mut writer = table.writer(env(), WriterOptions::default()).await?;
+    let mut transaction = writer.begin(WriteOperation::InsertOverwrite).await?;
+    let rows: Vec<Change> = rows(500..520, 7)
+        .into_iter()
+        .map(|row| Change {
+            region: "eu",
+            ..row
+        })
+        .collect();
+    transaction.write(batch(&rows).records).await?;
+    transaction.commit(BTreeMap::new()).await?;
+    Ok(())
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_crash_while_overwriting_keeps_the_old_rows_or_has_the_new_ones(
+    #[values(TableType::CopyOnWrite, TableType::MergeOnRead)] table_type: TableType,
+    #[values(Fault::Fail, Fault::ApplyThenFail)] fault: Fault,
+) {
+    let shape = Shape {
+        table_type,
+        is_partitioned: true,
+        key: Key::Int,
+        is_event_time: true,
+    };
+    let mut outcomes = [0, 0];
+    for crash_at in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = local(&dir);
+        let table = create(&storage, shape).await;
+        let mut writer = small_writer(&table).await;
+        let mut before = Model::default();
+        let mut transaction = writer.begin(WriteOperation::Upsert).await.unwrap();
+        transaction.upsert(batch(&rows(0..20, 1))).await.unwrap();
+        before.apply(shape, &rows(0..20, 1));
+        transaction.commit(BTreeMap::new()).await.unwrap();
+        let mut after = before.clone();
+        after.drop_partitions(|path| path == "region=eu");
+        let new = rows(500..520, 7).into_iter().map(|row| Change {
+            region: "eu",
+            ..row
+        });
+        after.apply(shape, &new.collect::<Vec<_>>());
+
+        let faulty = FaultyStore::new(Arc::clone(storage.object_store()), crash_at, fault);
+        let root: Path = storage.object_path("").unwrap();
+        let faulty = Storage::with_store(Arc::new(faulty), root, storage.location());
+        let died = overwrite(faulty).await;
+
+        let table = Table::open_storage(storage.clone()).await.unwrap();
+        let mut writer = table.writer(env(), WriterOptions::default()).await.unwrap();
+        let is_after = read_table(&storage).await.unwrap() == after.expected();
+        assert!(is_after || died.is_err(), "lost at {crash_at}");
+        let mut model = if is_after { after } else { before };
+        model.check(&storage).await;
+        outcomes[usize::from(is_after)] += 1;
+        check_debris(&storage, &table).await;
+        let mut transaction = writer.begin(WriteOperation::Upsert).await.unwrap();
+        transaction.upsert(batch(&rows(10..30, 9))).await.unwrap();
+        transaction.commit(BTreeMap::new()).await.unwrap();
+        model.apply(shape, &rows(10..30, 9));
+        model.check(&storage).await;
+        if died.is_ok() {
+            break;
+        }
+    }
+    assert!(outcomes[0] > 3 && outcomes[1] > 0, "{outcomes:?}");
+}
+
 /// No data file of an instant that is not on the timeline: after archival it would count as committed.
 pub(super) async fn check_debris(storage: &Storage, table: &Table) {
     let timeline = table.timeline().await.unwrap();
