@@ -16,6 +16,7 @@ mod golden;
 mod hudi_compat;
 mod incremental;
 mod memory;
+mod restore;
 mod round_trip;
 mod schema_evolution;
 mod support;
