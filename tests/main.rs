@@ -21,6 +21,7 @@ mod hudi_compat;
 mod incremental;
 mod memory;
 mod object_store;
+mod restore;
 mod round_trip;
 mod schema_evolution;
 mod support;

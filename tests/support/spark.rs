@@ -208,14 +208,19 @@ impl Spark {
         reason = "callers build the command in place"
     )]
     pub(crate) fn ask(&mut self, command: Value) -> Value {
-        writeln!(self.commands, "{command}").unwrap();
-        let answer = self.answer();
+        let answer = self.try_ask(&command);
         assert_eq!(
             answer["ok"], true,
             "{command}: {} {}",
             answer["error"], answer["causes"]
         );
         answer
+    }
+
+    /// The same for a command that may fail.
+    pub(crate) fn try_ask(&mut self, command: &Value) -> Value {
+        writeln!(self.commands, "{command}").unwrap();
+        self.answer()
     }
 
     fn answer(&mut self) -> Value {

@@ -5,6 +5,9 @@ mod clean;
 mod compact;
 mod create;
 mod savepoint;
+mod fsck;
+mod restore;
+mod rollback;
 mod settings;
 mod show;
 mod timeline;
@@ -17,34 +20,6 @@ use super::Failure;
 /// Subcommands of `lakebed table`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum TableCommand {
-    /// Properties, schema and sizes
-    #[command(after_help = "Example:\n  lakebed table show lake/shop/orders")]
-    Show(TableArgs),
-    /// Delete the files that no query needs any more
-    #[command(after_help = "\
-Examples:
-  lakebed table clean lake/shop/orders --dry-run                            show what would go
-  lakebed table clean lake/shop/orders --set hoodie.clean.commits.retained=5
-  lakebed table clean lake/shop/orders --set hoodie.clean.policy=KEEP_LATEST_FILE_VERSIONS --json
-  lakebed table clean lake/shop/orders --schedule-only                      plan, for any engine to execute
-  lakebed table clean lake/shop/orders --execute 20261121093000123          execute a plan, of any engine
-
-Without settings the files that queries as of the last 10 commits need stay, as those of savepoints and of pending
-compactions do in any case. Pending plans are executed first.")]
-    Clean(clean::CleanArgs),
-    /// Make, list and delete savepoints: commits whose files stay
-    #[command(subcommand)]
-    Savepoint(savepoint::SavepointCommand),
-    /// Merge the logs of a merge-on-read table into new base files
-    #[command(after_help = "\
-Examples:
-  lakebed table compact lake/shop/orders                                    execute what is planned, then plan and execute the rest
-  lakebed table compact lake/shop/orders --schedule-only                    plan, for any engine to execute
-  lakebed table compact lake/shop/orders --execute 20261121093000123        execute a plan, of any engine
-  lakebed table compact lake/shop/orders --set hoodie.compaction.target.io=1024 --json
-
-Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
-    Compact(compact::CompactArgs),
     /// Make an empty table
     #[command(after_help = "\
 Examples:
@@ -63,16 +38,73 @@ Examples:
 
 Keys of bulk-insert and insert are not looked up: rows that are there already are there twice afterwards.")]
     Write(write::WriteArgs),
+    /// Properties, schema and sizes
+    #[command(after_help = "Example:\n  lakebed table show lake/shop/orders")]
+    Show(TableArgs),
     /// The instants, oldest first
     #[command(
         after_help = "Examples:\n  lakebed table timeline lake/shop/orders --json\n  lakebed table timeline lake/shop/orders --archived"
     )]
     Timeline(timeline::TimelineArgs),
+    /// Merge the logs of a merge-on-read table into new base files
+    #[command(after_help = "\
+Examples:
+  lakebed table compact lake/shop/orders                                    execute what is planned, then plan and execute the rest
+  lakebed table compact lake/shop/orders --schedule-only                    plan, for any engine to execute
+  lakebed table compact lake/shop/orders --execute 20261121093000123        execute a plan, of any engine
+  lakebed table compact lake/shop/orders --set hoodie.compaction.target.io=1024 --json
+
+Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
+    Compact(compact::CompactArgs),
+    /// Delete the files that no query needs any more
+    #[command(after_help = "\
+Examples:
+  lakebed table clean lake/shop/orders --dry-run                            show what would go
+  lakebed table clean lake/shop/orders --set hoodie.clean.commits.retained=5
+  lakebed table clean lake/shop/orders --set hoodie.clean.policy=KEEP_LATEST_FILE_VERSIONS --json
+  lakebed table clean lake/shop/orders --schedule-only                      plan, for any engine to execute
+  lakebed table clean lake/shop/orders --execute 20261121093000123          execute a plan, of any engine
+
+Without settings the files that queries as of the last 10 commits need stay, as those of savepoints and of pending
+compactions do in any case. Pending plans are executed first.")]
+    Clean(clean::CleanArgs),
     /// Move old instants into the archive
     #[command(
         after_help = "Example:\n  lakebed table archive lake/shop/orders --set hoodie.keep.max.commits=50 --set hoodie.keep.min.commits=40"
     )]
     Archive(archive::ArchiveArgs),
+    /// Undo a failed write, the latest completed one, or a compaction or clustering under way
+    #[command(after_help = "\
+Example:
+  lakebed table rollback lake/shop/orders --instant 20261121093000123
+
+Failed writes are rolled back by the next write anyway. A completed write can be rolled back while it is the latest, is not
+savepointed, and no compaction, clustering or clean depends on it. With its rows goes the position of the source that its
+commit carries: the pipeline that writes the table reads those changes again. Of a compaction or clustering the plan stays.
+The metadata table, if there is one, is taken out of use; engines that want one build it anew.")]
+    Rollback(rollback::RollbackArgs),
+    /// Make, list and delete savepoints: commits whose files stay
+    #[command(subcommand)]
+    Savepoint(savepoint::SavepointCommand),
+    /// Take the table back to a savepoint
+    #[command(after_help = "\
+Examples:
+  lakebed table restore lake/shop/orders --to 20261121093000123 --dry-run   show what would go
+  lakebed table restore lake/shop/orders --to 20261121093000123
+
+Every write after the savepoint is undone, with its rows and with the positions of the source that the commits carry: the
+pipeline that writes the table reads those changes again, if the source still has them. Stop all writers first. A restore
+that was killed is finished by the next one, or by the next writer.")]
+    Restore(restore::RestoreArgs),
+    /// Check timeline, files and statistics against each other, and mend what is wrong
+    #[command(after_help = "\
+Examples:
+  lakebed table fsck lake/shop/orders
+  lakebed table fsck lake/shop/orders --repair --json
+
+Every finding names a file, what is wrong with it, and what a repair does. What cannot be mended without losing rows is
+only reported. The exit code is 1 when findings are left.")]
+    Fsck(fsck::FsckArgs),
 }
 
 /// A table, and how it is shown.
@@ -86,6 +118,7 @@ pub(crate) struct TableArgs {
 }
 
 pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
+    let mut failure = None;
     let lines = match &command {
         TableCommand::Create(args) => create::create(args).await?,
         TableCommand::Write(args) => write::write(args).await?,
@@ -97,6 +130,13 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
         TableCommand::Savepoint(command) => savepoint::savepoint(command)
             .await
             .map_err(Failure::other)?,
+        TableCommand::Rollback(args) => rollback::rollback(args).await.map_err(Failure::other)?,
+        TableCommand::Restore(args) => restore::restore(args).await.map_err(Failure::other)?,
+        TableCommand::Fsck(args) => {
+            let (lines, left) = fsck::fsck(args).await.map_err(Failure::other)?;
+            failure = left;
+            lines
+        }
     };
     let mut out = std::io::stdout().lock();
     for line in lines {
@@ -105,5 +145,5 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
             break;
         }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }

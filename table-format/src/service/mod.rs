@@ -40,16 +40,22 @@ pub struct Services {
 impl Table {
     /// The services of this table, set by `hoodie.*` properties; keys that mean nothing to a service are left to others.
     pub fn services(&self, env: Env, properties: BTreeMap<String, String>) -> Services {
-        Services {
-            storage: self.storage().clone(),
+        Services::unopened(self.storage().clone(), env, properties)
+    }
+}
+
+impl Services {
+    /// The services of a table whose properties may be broken, so that it cannot be opened; [`Services::fsck`] can mend
+    /// that.
+    pub fn unopened(storage: Storage, env: Env, properties: BTreeMap<String, String>) -> Self {
+        Self {
+            storage,
             env,
             properties,
             clean_memory: cleaning::Memory::default(),
         }
     }
-}
 
-impl Services {
     /// Settings and timeline as they are now: another engine may have upgraded the table meanwhile (hazard 26).
     async fn load(&self) -> Result<(TableConfig, ActiveTimeline)> {
         let table = Table::open_storage(self.storage.clone()).await?;

@@ -15,13 +15,9 @@ mod partitions;
 mod properties;
 mod statistics;
 
-use std::collections::BTreeMap;
-
 use crate::config::TableConfig;
-use crate::env::Env;
 use crate::error::Result;
 use crate::service::Services;
-use crate::storage::Storage;
 use crate::timeline::ActiveTimeline;
 use crate::transaction::disable_metadata_table;
 
@@ -31,17 +27,6 @@ use finding::{Problem, Repair};
 use partitions::DataFolders;
 
 impl Services {
-    /// The services of a table whose properties may be broken, so that it cannot be opened; [`Services::fsck`] can mend
-    /// that.
-    pub fn unopened(storage: Storage, env: Env, properties: BTreeMap<String, String>) -> Self {
-        Self {
-            storage,
-            env,
-            properties,
-            clean_memory: super::cleaning::Memory::default(),
-        }
-    }
-
     /// Looks for what is wrong with the table; with `repairs`, mends what can be mended without losing rows.
     ///
     /// # Errors
