@@ -12,9 +12,9 @@
 
 mod archival;
 mod bad_input;
+mod cleaning;
 mod compaction;
 mod concurrent_writers;
-mod cleaning;
 mod exactly_once;
 mod golden;
 mod hudi_compat;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -54,7 +54,7 @@ impl OsLock {
     async fn try_open(path: &Path, create: bool) -> Result<Option<Self>> {
         let path = path.to_owned();
         let shown = path.display().to_string();
-        let opened = tokio::task::spawn_blocking(move || open_and_lock(path, create)).await;
+        let opened = tokio::task::spawn_blocking(move || open_and_lock(&path, create)).await;
         let locked = opened.map_err(|error| Error::internal(format!("{shown}: {error}")))?;
         locked.map_err(|error| {
             let kind = match error.kind() {
@@ -66,14 +66,14 @@ impl OsLock {
     }
 }
 
-fn open_and_lock(path: PathBuf, create: bool) -> io::Result<Option<OsLock>> {
+fn open_and_lock(path: &Path, create: bool) -> io::Result<Option<OsLock>> {
     let open = || {
         File::options()
             .read(true)
             .write(true)
             .create(create)
             .truncate(false)
-            .open(&path)
+            .open(path)
     };
     let mut opened = open();
     if create

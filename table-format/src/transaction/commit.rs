@@ -106,7 +106,8 @@ impl Transaction {
     ///
     /// # Errors
     /// `Conflict` when another writer has rolled the instant back, or has changed one of its file groups; the instant is
-    /// then undone by the next [`TableWriter::begin`](crate::writer::TableWriter::begin).
+    /// then undone by the next [`TableWriter::begin`](crate::writer::TableWriter::begin). `Fenced` when the writer's lease is
+    /// lost.
     pub async fn commit(mut self, extra_metadata: BTreeMap<String, String>) -> Result<Instant> {
         self.flush().await?;
         let replaced = self.replaced();

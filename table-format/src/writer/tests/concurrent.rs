@@ -86,7 +86,7 @@ async fn work(storage: Storage, env: Env, number: u64) -> (Vec<(String, Vec<Chan
         let first = i64::try_from(next(&mut random) % 400).unwrap();
         let changes: Vec<Change> = (first..first + 25)
             .map(|id| {
-                let price = (next(&mut random) % 5 > 0)
+                let price = (!next(&mut random).is_multiple_of(5))
                     .then_some(id * 1000 + round * 10 + i64::try_from(number).unwrap());
                 change(id, price)
             })
