@@ -38,6 +38,7 @@ fn change(id: i64, price: impl Into<Option<i64>>) -> Change {
         id,
         region: ["eu", "us"][usize::try_from(id % 2).unwrap()],
         price: price.into(),
+        ts: 0,
     }
 }
 
@@ -46,6 +47,7 @@ fn shape(table_type: TableType) -> Shape {
         table_type,
         is_partitioned: true,
         key: Key::Int,
+        is_event_time: false,
     }
 }
 
@@ -116,7 +118,17 @@ async fn two_writers_lose_and_double_nothing(#[case] table_type: TableType, #[ca
     let storage = local(&dir);
     let shape = shape(table_type);
     create(&storage, shape).await;
-    let works = [1, 2].map(|number| tokio::spawn(work(storage.clone(), optimistic(lock), number)));
+    // Each in a thread and runtime of its own, as two processes would be.
+    let works = [1, 2].map(|number| {
+        let (storage, env) = (storage.clone(), optimistic(lock));
+        tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(work(storage, env, number))
+        })
+    });
     let (mut done, mut conflicts) = (Vec::new(), 0);
     for work in works {
         let (commits, begun_anew) = work.await.unwrap();
