@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use crate::config::{TableConfig, TableType, TableVersion, key};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_group::join_path;
+use crate::file_group::{BaseFile, LogFile, join_path};
 use crate::service::Services;
 use crate::timeline::metadata::{CommitMetadata, Payload, RestorePlan, SavepointMetadata};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
@@ -182,7 +182,12 @@ impl Services {
         let metadata: SavepointMetadata = timeline.read_payload(found).await?;
         for (partition, files) in &metadata.partition_metadata {
             let listing = self.storage.list(partition).await?;
-            for name in &files.savepoint_data_file {
+            // One made late names logs of later commits, too, which an earlier restore has undone.
+            for name in files
+                .savepoint_data_file
+                .iter()
+                .filter(|name| is_of(name, savepoint))
+            {
                 let is_there = |file: &crate::storage::ListedFile| file.name == *name;
                 if !listing.files.iter().any(is_there) {
                     return Err(Error::corrupt(
@@ -253,6 +258,14 @@ impl Services {
         undone.operation = metadata.operation_type;
         Ok(undone)
     }
+}
+
+/// Whether a data file, by the instant in its name, is of a savepoint's time or older.
+pub(super) fn is_of(name: &str, savepoint: &InstantTime) -> bool {
+    let instant = BaseFile::parse(name, 0)
+        .map(|file| file.instant)
+        .or_else(|| LogFile::parse(name, 0).map(|file| file.instant));
+    instant.is_some_and(|instant| instant <= *savepoint)
 }
 
 /// Whether a write came after the savepointed commit.

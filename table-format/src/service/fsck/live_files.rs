@@ -10,6 +10,7 @@ use crate::config::{TableConfig, TableVersion};
 use crate::env::MemoryBudget;
 use crate::error::{ErrorKind, Result};
 use crate::file_group::{BaseFile, Horizon, LogFile, Visibility, join_path};
+use crate::service::restore::is_of;
 use crate::storage::Storage;
 use crate::timeline::metadata::{CommitMetadata, SavepointMetadata, WriteStat};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
@@ -248,7 +249,8 @@ async fn check_savepoints(
             Err(error) => return Err(error),
         };
         for (partition, files) in &metadata.partition_metadata {
-            for name in &files.savepoint_data_file {
+            let own = files.savepoint_data_file.iter();
+            for name in own.filter(|name| is_of(name, &savepoint.time)) {
                 let path = join_path(partition, name);
                 if folders.find(&path).is_none() {
                     let what = format!("{savepoint} protects it, and it is not there");
