@@ -4,6 +4,9 @@
 //! execution. A crash between the two leaves the plan; whoever comes next takes it up. Every service has a file or folder of
 //! its own, with an `impl Services` that holds its entry points.
 
+mod restore;
+mod rollback;
+
 use std::collections::BTreeMap;
 
 use crate::config::TableConfig;
@@ -12,6 +15,9 @@ use crate::error::Result;
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::ActiveTimeline;
+
+pub use restore::{RestoreReport, UndoneInstant};
+pub use rollback::RollbackReport;
 
 /// The services of one table. Clones are cheap.
 #[derive(Debug, Clone)]

@@ -1,6 +1,9 @@
 //! A private S3 endpoint for a test: `tests/interop/s3.py serve`, or whatever the environment names.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(
+    clippy::expect_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@ use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::conflict::{
     Changes, check_conflicts, check_inserts, conflict, is_rolled_back,
 };
+use crate::transaction::heartbeat::Heartbeat;
 use crate::transaction::lock::LockGuard;
 use crate::transaction::rollback::{delete_markers, roll_back};
 use crate::transaction::state::{TableState, WritableTable, disable_metadata_table, next_time};
@@ -31,6 +32,8 @@ pub struct Transaction {
     bulk_groups: Arc<Mutex<Vec<Group>>>,
     /// Completed writes when this instant began.
     seen: BTreeSet<InstantTime>,
+    /// Tells other writers that this one is alive, where they ask.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Transaction {
@@ -41,6 +44,7 @@ impl Transaction {
         operation: WriteOperation,
         index: KeyRangeIndex,
         seen: BTreeSet<InstantTime>,
+        heartbeat: Option<Heartbeat>,
     ) -> Self {
         let upserter = Upserter::new(Arc::clone(&context), index);
         Self {
@@ -51,6 +55,7 @@ impl Transaction {
             upserter,
             bulk_groups: Arc::default(),
             seen,
+            heartbeat,
         }
     }
 
@@ -108,6 +113,11 @@ impl Transaction {
             Err(error) => return Err(self.give_up(error).await),
         };
         self.state.finished(&completed.time);
+        if let Some(heartbeat) = self.heartbeat
+            && let Err(error) = heartbeat.stop().await
+        {
+            tracing::warn!(instant = %completed.time, %error, "the heartbeat file was left behind");
+        }
         if let Err(error) = delete_markers(&self.state.storage, &completed.time).await {
             // The commit stands; leftover markers harm nobody.
             tracing::warn!(instant = %completed.time, %error, "markers were left behind");
@@ -143,6 +153,7 @@ impl Transaction {
         if let Some(lease) = &self.state.lease {
             lease.check().await?;
         }
+        self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
         disable_metadata_table(storage, env, &table.config).await?;
         let path = timeline.path_of(&completed);
         storage.create(&path, metadata.into()).await?;

@@ -7,6 +7,7 @@
 mod action;
 mod commit;
 mod conflict;
+mod heartbeat;
 mod instant_clock;
 mod lock;
 mod rollback;
@@ -15,5 +16,11 @@ mod table_writer;
 
 pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
+pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
 pub use lock::WriterLease;
+pub(crate) use rollback::{
+    Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,
+    list_table, roll_back, unpublish,
+};
+pub(crate) use state::disable_metadata_table;
 pub use table_writer::TableWriter;

@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::commit::Transaction;
+use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
 use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
 use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
@@ -72,9 +73,13 @@ impl Table {
     async fn open_writer(
         &self,
         env: Env,
-        options: WriterOptions,
+        mut options: WriterOptions,
         lease: Option<Arc<WriterLease>>,
     ) -> Result<TableWriter> {
+        if env.locks.is_optimistic() {
+            // What these settings ask for, or leave out.
+            options.failed_writes.policy = FailedWritesPolicy::Lazy;
+        }
         let known = Known {
             schema: self.schema().await?,
             index: Arc::new(KeyRangeIndex::default()),
@@ -129,7 +134,7 @@ impl TableWriter {
         let guard = state.lock.acquire().await?;
         let requested = self.request(&table, &guard).await;
         guard.release().await;
-        let requested = requested?;
+        let (requested, heartbeat) = requested?;
         let inflight = Instant {
             state: State::Inflight,
             ..requested
@@ -154,11 +159,16 @@ impl TableWriter {
             operation,
             index,
             seen,
+            heartbeat,
         ))
     }
 
     /// Chooses the time of an instant and puts it on the timeline, later than all that is there now.
-    async fn request(&self, table: &WritableTable, guard: &LockGuard) -> Result<Instant> {
+    async fn request(
+        &self,
+        table: &WritableTable,
+        guard: &LockGuard,
+    ) -> Result<(Instant, Option<Heartbeat>)> {
         let state = &self.state;
         let timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         let requested = Instant {
@@ -171,10 +181,13 @@ impl TableWriter {
         if let Some(lease) = &state.lease {
             lease.check().await?;
         }
+        let (storage, failed_writes) = (&state.storage, &state.options.failed_writes);
+        let heartbeat =
+            Heartbeat::start(storage, &state.env, &requested.time, failed_writes).await?;
         state.begun(&requested.time);
         let path = timeline.path_of(&requested);
         match state.storage.create(&path, Bytes::new()).await {
-            Ok(()) => Ok(requested),
+            Ok(()) => Ok((requested, heartbeat)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 state.finished(&requested.time);
                 let what = "another writer began an instant at the same moment; try again";
@@ -184,28 +197,34 @@ impl TableWriter {
         }
     }
 
-    /// Undoes pending writes that nobody goes on with. Under optimistic concurrency control these are our own: another
-    /// writer may be at work on the others.
+    /// Undoes pending writes that nobody goes on with: those that count as failed, and under optimistic concurrency control
+    /// our own, whose heartbeats may be fresh yet.
     async fn roll_back_dead(
         &self,
         table: &WritableTable,
         timeline: &ActiveTimeline,
     ) -> Result<bool> {
         let state = &self.state;
-        if !state.env.locks.is_optimistic() {
-            return roll_back_pending(&state.storage, &state.env, &table.config, timeline).await;
-        }
+        let (storage, env, config) = (&state.storage, &state.env, &table.config);
+        let failed_writes = &state.options.failed_writes;
         let unfinished = state.unfinished();
-        for instant in timeline
-            .pending()
-            .filter(|instant| unfinished.contains(&instant.time))
-        {
-            roll_back(&state.storage, &state.env, &table.config, instant).await?;
+        let is_ours = |instant: &&Instant| unfinished.contains(&instant.time);
+        let ours: Vec<&Instant> = match env.locks.is_optimistic() {
+            true => timeline.pending().filter(is_ours).collect(),
+            false => Vec::new(),
+        };
+        for instant in &ours {
+            roll_back(storage, env, config, instant).await?;
         }
         unfinished
             .iter()
             .for_each(|instant| state.finished(instant));
-        Ok(!unfinished.is_empty())
+        if ours.is_empty() {
+            return roll_back_pending(storage, env, config, timeline, failed_writes).await;
+        }
+        let timeline = ActiveTimeline::load(storage, config).await?;
+        roll_back_pending(storage, env, config, &timeline, failed_writes).await?;
+        Ok(true)
     }
 
     /// Reads the table's settings and timeline anew, rolls back dead writes, and brings the index up to date.
@@ -296,7 +315,8 @@ fn write_context(
     instant: &Instant,
 ) -> Result<WriteContext> {
     let name = table.config.name();
-    let early = EarlyDetection::of(&state.storage, &state.env, &table.config, &instant.time);
+    let (storage, env, options) = (&state.storage, &state.env, &state.options);
+    let early = EarlyDetection::of(storage, env, &table.config, options, &instant.time);
     let with_meta = with_meta_columns(schema);
     let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
     Ok(WriteContext {

@@ -6,6 +6,7 @@ use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 
 use crate::error::{Error, Result};
 use crate::file_group::BaseFileOptions;
+use crate::transaction::FailedWrites;
 
 const MIB: u64 = 1 << 20;
 
@@ -22,6 +23,8 @@ pub struct WriterOptions {
     pub(crate) log_block_bytes: u64,
     /// File groups that are written side by side.
     pub(crate) parallelism: usize,
+    /// Which pending writes of others are rolled back (`hoodie.clean.failed.writes.policy`, EAGER).
+    pub(crate) failed_writes: FailedWrites,
 }
 
 impl Default for WriterOptions {
@@ -36,6 +39,7 @@ impl Default for WriterOptions {
             small_file_bytes: 100 * MIB,
             log_block_bytes: 16 * MIB,
             parallelism: 2,
+            failed_writes: FailedWrites::default(),
         }
     }
 }
@@ -46,7 +50,10 @@ impl WriterOptions {
     /// # Errors
     /// `Invalid` for a value that does not parse or is out of range.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self> {
-        let mut options = Self::default();
+        let mut options = Self {
+            failed_writes: FailedWrites::from_properties(properties)?,
+            ..Self::default()
+        };
         if let Some(codec) = properties.get("hoodie.parquet.compression.codec") {
             options.base_file.compression = compression(codec)?;
         }

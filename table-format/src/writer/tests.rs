@@ -2,6 +2,9 @@
 
 mod concurrent;
 mod crash;
+mod failed_writes;
 mod model;
 mod random;
+mod restore;
+mod rollback_v6;
 mod scenario;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 pub use header::{BlockHeader, HeaderKey};
 pub use reader::LogBlockReader;
 pub use records::AvroRecords;
-pub use writer::{DataBlockBuilder, encode_delete_block};
+pub use writer::{DataBlockBuilder, encode_delete_block, encode_rollback_block};
 
 use crate::codec::delete_record::DeleteRecord;
 use crate::error::Result;

@@ -74,6 +74,13 @@ fn reads_each_kind_of_block_that_hudi_writes() {
     assert_eq!(block.header.get(HeaderKey::CommandBlockType), Some("0"));
     assert!(block.header.target_instant_time().unwrap() < block.header.instant_time().unwrap());
 
+    let (instant, target) = (
+        block.header.instant_time().unwrap(),
+        block.header.target_instant_time().unwrap(),
+    );
+    let ours = encode_rollback_block(instant, target).unwrap();
+    assert_eq!(ours, fixture!("v6_rollback.log"));
+
     let block = only_block(fixture!("v9_cdc.log"));
     assert_eq!(block.kind, BlockKind::CdcData);
     assert!(block.avro_records().unwrap().remaining() > 0);

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// The content of a block must fit a Java array.
 const CONTENT_LENGTH_MAX: usize = i32::MAX as usize;
 
+/// The only command there is. Java: HoodieCommandBlockTypeEnum.
+const ROLLBACK_COMMAND: &str = "0";
+
 /// Collects rows into an Avro data block, in place: finishing copies nothing.
 #[derive(Debug)]
 pub struct DataBlockBuilder {
@@ -105,6 +108,19 @@ pub fn encode_delete_block(instant: &str, records: &[DeleteRecord]) -> Result<Ve
     frame.bytes.extend_from_slice(&length.to_be_bytes());
     frame.bytes.extend_from_slice(&payload);
     frame.finish()
+}
+
+/// The bytes of a command block: the blocks of `target` do not count any more, says the rollback `instant`.
+///
+/// # Errors
+/// `Invalid` for times that do not fit a block.
+pub fn encode_rollback_block(instant: &str, target: &str) -> Result<Vec<u8>> {
+    let header = [
+        (HeaderKey::CommandBlockType, ROLLBACK_COMMAND),
+        (HeaderKey::InstantTime, instant),
+        (HeaderKey::TargetInstantTime, target),
+    ];
+    Frame::try_new(BlockKind::Command, &header)?.finish()
 }
 
 /// A block under construction: head and content so far, with room for the lengths.

@@ -10,6 +10,7 @@ mod commit;
 mod compaction;
 mod operation;
 mod payload;
+mod restore;
 mod rollback;
 mod savepoint;
 mod write_stat;
@@ -22,6 +23,7 @@ pub use commit::{CommitMetadata, SCHEMA_KEY};
 pub use compaction::{CompactionOperation, CompactionPlan, CompactionStrategy};
 pub use operation::WriteOperation;
 pub use payload::Payload;
+pub use restore::{RestoreMetadata, RestorePlan};
 pub use rollback::{
     InstantInfo, RollbackMetadata, RollbackPartitionMetadata, RollbackPlan, RollbackRequest,
 };

@@ -118,6 +118,13 @@ fn reads_plans() {
     assert_eq!(plan.rollback_requests.len(), 2);
     assert_eq!(plan.rollback_requests[0].files_to_be_deleted.len(), 1);
 
+    let plan: RestorePlan = round_trip(fixture!("v9.restore.requested"));
+    assert_eq!(
+        plan.savepoint_to_restore_timestamp.as_deref(),
+        Some("20261121112910090")
+    );
+    assert_eq!(plan.instants_to_rollback[0].action, "deltacommit");
+
     let plan: CompactionPlan = round_trip(fixture!("v9.compaction.requested"));
     let operations = plan.operations.unwrap();
     assert_eq!(plan.version, Some(2));
@@ -152,6 +159,12 @@ fn reads_what_services_did() {
     assert_eq!(rollback.total_files_deleted, 2);
     let rollback: RollbackMetadata = round_trip(fixture!("v6.rollback"));
     assert_eq!(rollback.instants_rollback[0].action, "deltacommit");
+    for bytes in [fixture!("v9.restore"), fixture!("v6.restore")] {
+        let restore: RestoreMetadata = round_trip(bytes);
+        assert_eq!(restore.restore_instant_info.len(), 2);
+        let undone = restore.hoodie_restore_metadata.values().flatten();
+        assert_eq!(undone.flatten().count(), 2);
+    }
     let clean: CleanMetadata = round_trip(fixture!("v9.clean"));
     assert!(clean.total_files_deleted > 0);
     let savepoint: SavepointMetadata = round_trip(fixture!("v9.savepoint"));

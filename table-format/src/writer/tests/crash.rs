@@ -17,7 +17,7 @@ use crate::writer::tests::model::{
 };
 use crate::writer::{WriteOperation, WriterOptions};
 
-fn rows(ids: std::ops::Range<i64>, price: i64) -> Vec<Change> {
+pub(super) fn rows(ids: std::ops::Range<i64>, price: i64) -> Vec<Change> {
     ids.map(|id| Change {
         id,
         region: ["eu", "us"][(id % 2) as usize],
@@ -133,7 +133,7 @@ async fn a_crash_at_any_write_loses_and_doubles_nothing(
 }
 
 /// No data file of an instant that is not on the timeline: after archival it would count as committed.
-async fn check_debris(storage: &Storage, table: &Table) {
+pub(super) async fn check_debris(storage: &Storage, table: &Table) {
     let timeline = table.timeline().await.unwrap();
     for (path, file) in storage.list_recursive("").await.unwrap() {
         let instant = crate::file_group::BaseFile::parse(&file.name, 0)
