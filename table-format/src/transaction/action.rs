@@ -117,7 +117,8 @@ impl ServiceAction {
         }
     }
 
-    /// Completes the instant: the commit point. Takes the table's lock for that moment.
+    /// Completes the instant: the commit point. Takes the table's lock for that moment. Two writers may execute one plan; the
+    /// first to complete it counts.
     ///
     /// # Errors
     /// `Conflict` when the timeline is ahead of the clock; what the store says, after which the instant is still pending.
@@ -127,16 +128,21 @@ impl ServiceAction {
             .await?;
         let completed = async {
             let timeline = ActiveTimeline::load(&self.storage, &self.config).await?;
+            let done = timeline.find(&self.instant.time, self.instant.action);
+            if let Some(done) = done.filter(|instant| instant.state == State::Completed) {
+                return Ok(done.clone());
+            }
             let begun = Some(&self.instant.time);
             let completion = next_time(&self.config, &self.env, &timeline, begun).await?;
             self.instant.state = State::Completed;
             self.instant.completion = self.config.keeps_completion_times().then_some(completion);
             guard.check().await?;
-            self.storage.create(&self.path(), payload.into()).await
+            self.storage.create(&self.path(), payload.into()).await?;
+            Ok(self.instant)
         };
         let completed = completed.await;
         guard.release().await;
-        completed.map(|()| self.instant)
+        completed
     }
 
     fn path(&self) -> String {

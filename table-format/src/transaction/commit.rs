@@ -162,6 +162,7 @@ impl Transaction {
         if let Some(lease) = &self.state.lease {
             lease.check().await?;
         }
+        self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
         disable_metadata_table(storage, env, &table.config).await?;
         let path = timeline.path_of(&completed);
         storage.create(&path, metadata.into()).await?;

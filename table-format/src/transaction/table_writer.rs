@@ -182,10 +182,10 @@ impl TableWriter {
         if let Some(lease) = &state.lease {
             lease.check().await?;
         }
-        state.begun(&requested.time);
-        let failed_writes = &state.options.failed_writes;
+        let (storage, failed_writes) = (&state.storage, &state.options.failed_writes);
         let heartbeat =
-            Heartbeat::start(&state.storage, &state.env, &requested.time, failed_writes).await?;
+            Heartbeat::start(storage, &state.env, &requested.time, failed_writes).await?;
+        state.begun(&requested.time);
         let path = timeline.path_of(&requested);
         let content = requested_content(operation)?;
         match state.storage.create(&path, content.into()).await {
@@ -318,7 +318,8 @@ fn write_context(
     timeline: &ActiveTimeline,
 ) -> Result<WriteContext> {
     let name = table.config.name();
-    let early = EarlyDetection::of(&state.storage, &state.env, &table.config, &instant.time);
+    let (storage, env, options) = (&state.storage, &state.env, &state.options);
+    let early = EarlyDetection::of(storage, env, &table.config, options, &instant.time);
     let with_meta = with_meta_columns(schema);
     let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
     Ok(WriteContext {

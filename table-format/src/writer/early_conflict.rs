@@ -4,19 +4,15 @@
 //! work and proves nothing: the check under the lock at the end does. Java: SimpleDirectMarkerBasedDetectionStrategy,
 //! MarkerUtils#getCandidateInstants.
 
-use chrono::TimeDelta;
-
 use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::{BaseFile, LogFile, join_path};
 use crate::storage::Storage;
 use crate::timeline::{Action, ActiveTimeline, InstantTime};
+use crate::transaction::{FailedWrites, Heartbeats};
 use crate::writer::data_files::MARKER_ROOT;
-
-const HEARTBEAT_ROOT: &str = ".hoodie/.heartbeat";
-/// Java: hoodie.client.heartbeat.interval_in_ms times hoodie.client.heartbeat.tolerable.misses, by their defaults.
-const HEARTBEAT_AGE_MAX: TimeDelta = TimeDelta::seconds(120);
+use crate::writer::options::WriterOptions;
 
 /// Looks at other writers' markers on behalf of one instant.
 #[derive(Debug)]
@@ -24,6 +20,7 @@ pub(crate) struct EarlyDetection {
     storage: Storage,
     env: Env,
     config: TableConfig,
+    failed_writes: FailedWrites,
     instant: InstantTime,
 }
 
@@ -33,12 +30,14 @@ impl EarlyDetection {
         storage: &Storage,
         env: &Env,
         config: &TableConfig,
+        options: &WriterOptions,
         instant: &InstantTime,
     ) -> Option<Self> {
         (env.locks.is_optimistic && env.locks.detects_early).then(|| Self {
             storage: storage.clone(),
             env: env.clone(),
             config: config.clone(),
+            failed_writes: options.failed_writes.clone(),
             instant: instant.clone(),
         })
     }
@@ -70,11 +69,8 @@ impl EarlyDetection {
             return Ok(others);
         }
         let now = self.env.clock.now();
-        let beats = self.storage.list(HEARTBEAT_ROOT).await?.files;
-        others.retain(|other| {
-            let beat = beats.iter().find(|beat| beat.name == other.as_str());
-            beat.is_some_and(|beat| now - beat.modified <= HEARTBEAT_AGE_MAX)
-        });
+        let beats = Heartbeats::load(&self.storage).await?;
+        others.retain(|other| beats.is_alive(other, now, &self.failed_writes));
         if !others.is_empty() {
             let timeline = ActiveTimeline::load(&self.storage, &self.config).await?;
             let services: Vec<&InstantTime> = timeline
