@@ -114,24 +114,21 @@ impl Services {
             if other == target || !is_later {
                 continue;
             }
-            match (other.action, other.state) {
-                (Action::Clean, State::Requested | State::Inflight) => {
-                    return refuse(format!("{other} is under way; finish it first"));
+            let is_pending = other.state != State::Completed;
+            let is_plan = matches!(
+                other.action,
+                Action::Compaction | Action::LogCompaction | Action::Clustering
+            );
+            if is_pending && is_plan {
+                if depends_on(timeline, other, &metadata).await? {
+                    return refuse(format!(
+                        "{other} is to rewrite files of it; execute that first"
+                    ));
                 }
-                (
-                    Action::Compaction | Action::LogCompaction | Action::Clustering,
-                    State::Requested | State::Inflight,
-                ) => {
-                    if depends_on(timeline, other, &metadata).await? {
-                        return refuse(format!(
-                            "{other} is to rewrite files of it; execute that first"
-                        ));
-                    }
-                }
-                (action, _) if action.is_write() => {
-                    return refuse(format!("{other} came later; roll that back first"));
-                }
-                _ => {}
+            } else if is_pending && other.action == Action::Clean {
+                return refuse(format!("{other} is under way; finish it first"));
+            } else if other.action.is_write() {
+                return refuse(format!("{other} came later; roll that back first"));
             }
         }
         if let Some(lost) = self.lost_predecessor(&metadata, &target.time).await? {
