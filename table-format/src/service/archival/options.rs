@@ -17,10 +17,6 @@ pub(super) enum CleanerPolicy {
 }
 
 /// Settings of the archiver.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a property of its own"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ArchivalOptions {
     /// Writers archive after their commits (`hoodie.archive.automatic`).
