@@ -20,6 +20,7 @@ pub(crate) use action::ServiceAction;
 pub use commit::Transaction;
 pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
 pub(crate) use instant_clock::{instant_time_at, seconds_between};
+pub(crate) use lock::TableLock;
 pub use lock::WriterLease;
 pub(crate) use rollback::{
     Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::service::Services;
 use crate::timeline::archived::{ArchivedTimeline, LsmFile};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
-use crate::transaction::delete_markers;
+use crate::transaction::{TableLock, delete_markers};
 use crate::writer::MARKER_ROOT;
 
 use active_files::{ActiveFiles, TimelineFolder};
@@ -62,16 +62,29 @@ impl Services {
         self.plan_archival_of(&config, &timeline, &options).await
     }
 
-    /// Archives what the settings ask for (`hoodie.keep.max.commits` and the like), and finishes what a run that died left. Where
-    /// others archive or write at the same time the caller holds the table's lock.
+    /// Archives what the settings ask for (`hoodie.keep.max.commits` and the like), and finishes what a run that died left. The
+    /// table's lock is held meanwhile.
     ///
     /// # Errors
     /// As [`Services::plan_archival`]; `Conflict` when another process archives at the same time. Whatever the error, no
     /// instant is lost, and archiving again goes on from there.
     pub async fn archive(&self) -> Result<ArchivalReport> {
         let options = ArchivalOptions::from_properties(&self.properties)?;
-        let (config, timeline) = self.load().await?;
-        self.archive_instants(&config, &timeline, &options).await
+        self.archive_locked(&options).await
+    }
+
+    /// Two archivers at once would lose instants: the timeline is read, and changed, under the table's lock.
+    async fn archive_locked(&self, options: &ArchivalOptions) -> Result<ArchivalReport> {
+        let guard = TableLock::try_new(&self.storage, &self.env)?
+            .acquire()
+            .await?;
+        let archived = async {
+            let (config, timeline) = self.load().await?;
+            self.archive_instants(&config, &timeline, options).await
+        };
+        let archived = archived.await;
+        guard.release().await;
+        archived
     }
 
     /// The same if it is due: cheap enough to be called after every commit. `None` when nothing was to be done, or when
@@ -84,13 +97,12 @@ impl Services {
         if !options.is_automatic {
             return Ok(None);
         }
-        let (config, timeline) = self.load().await?;
+        let (_, timeline) = self.load().await?;
         let (_, greatest) = plan::commits_to_keep(&timeline, &options);
         if timeline.completed_writes().count() <= greatest {
             return Ok(None);
         }
-        let report = self.archive_instants(&config, &timeline, &options).await?;
-        Ok(Some(report))
+        self.archive_locked(&options).await.map(Some)
     }
 
     async fn plan_archival_of(

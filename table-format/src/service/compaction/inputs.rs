@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::config::{TableConfig, TableVersion};
 use crate::error::{Error, Result};
-use crate::file_group::view::{PartitionFiles, file_groups};
+use crate::file_group::view::{PartitionFiles, file_groups, with_archived_completions};
 use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility, join_path};
 use crate::storage::Storage;
 use crate::timeline::metadata::{CompactionOperation, CompactionPlan};
@@ -66,6 +66,8 @@ impl Inputs {
         let mut debris = Vec::new();
         for (partition, operations) in listings {
             debris.extend(written_by(&partition, time));
+            let one = std::slice::from_ref(&partition);
+            let visibility = with_archived_completions(storage, config, one, &visibility).await?;
             let lookup = Lookup {
                 groups: file_groups(&partition, config.version(), &visibility),
                 sizes: sizes(&partition),
