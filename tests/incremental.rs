@@ -28,7 +28,10 @@ fn replay(table: &Path) -> BTreeMap<i64, String> {
 
 fn changed_shop(database: &Database, table_type: &str, kinds: Kinds) -> Pipeline {
     let shop = Shop::open(database, 3000);
-    let pipeline = Pipeline::new(database, table_type, r"shop\.(orders|accounts)");
+    // The windows need the files of all commits.
+    let pipeline = Pipeline::new(database, table_type, r"shop\.(orders|accounts)")
+        .with("sink", "hoodie.clean.automatic", "false")
+        .with("sink", "hoodie.archive.automatic", "false");
     run_until_current(&pipeline);
     let writer = shop.writer(11, kinds);
     let daemon = Daemon::start(&pipeline);

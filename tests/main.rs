@@ -25,5 +25,6 @@ mod restore;
 mod round_trip;
 mod schema_evolution;
 mod support;
+mod table_services;
 mod table_write;
 mod types;

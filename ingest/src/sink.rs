@@ -18,6 +18,7 @@ use crate::checkpoint::{CHECKPOINT_KEY, TableCheckpoint};
 use crate::config::{PipelineConfig, SinkTableType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::leases::Leases;
+use crate::pipeline::services::TableServices;
 use crate::schema::SourceTable;
 
 /// A lake table and the transaction under way in it.
@@ -27,6 +28,7 @@ pub(crate) struct LakeTable {
     table: Table,
     writer: TableWriter,
     open: Option<Transaction>,
+    services: TableServices,
 }
 
 impl LakeTable {
@@ -77,11 +79,13 @@ impl LakeTable {
                 "columns follow the source from the next commit on"
             );
         }
+        let services = TableServices::new(&name, &table, env, &config.sink.hoodie);
         Ok(Self {
             name,
             table,
             writer,
             open: None,
+            services,
         })
     }
 
@@ -146,7 +150,13 @@ impl LakeTable {
         let transaction = self.open.take().ok_or_else(|| no_instant(&self.name))?;
         let instant = transaction.commit(checkpoint.to_extra_metadata()?).await?;
         tracing::info!(table = self.name, instant = %instant.time, position = %checkpoint.position, "committed");
+        self.services.begin();
         Ok(instant)
+    }
+
+    /// Waits for the table services that the last commits have begun.
+    pub(crate) async fn finish_services(&mut self) {
+        self.services.finish().await;
     }
 
     /// Undoes the open instant, if there is one.

@@ -8,6 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod progress;
 mod retry;
 mod schema_change;
+pub(crate) mod services;
 mod start;
 mod stream;
 mod table_map;

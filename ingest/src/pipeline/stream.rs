@@ -186,6 +186,9 @@ impl<'a> Streamer<'a> {
                 if self.reached_target() {
                     self.commit().await?;
                     self.pipeline.progress.set_caught_up();
+                    for table in &mut self.tables {
+                        table.lake.finish_services().await;
+                    }
                     return Ok(StreamEnd::CaughtUp);
                 }
                 if self.pipeline.shutdown.is_cancelled() {

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use table_format::Result;
-use table_format::env::{Env, MemoryBudget};
 use table_format::service::CleanSummary;
 use table_format::table::Table;
 use table_format::timeline::InstantTime;
@@ -35,7 +34,7 @@ pub(crate) struct CleanArgs {
 
 pub(super) async fn clean(args: &CleanArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
-    let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
+    let env = args.settings.env(MEMORY_BYTES)?;
     let services = table.services(env, args.settings.properties());
     let (cleans, verb) = if args.dry_run {
         (services.preview_clean().await?, "would delete")

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use table_format::Result;
-use table_format::env::{Env, MemoryBudget};
 use table_format::service::compaction::{Due, ExecutedCompaction, PlannedCompaction};
 use table_format::table::Table;
 use table_format::timeline::InstantTime;
@@ -32,7 +31,7 @@ pub(crate) struct CompactArgs {
 
 pub(super) async fn compact(args: &CompactArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
-    let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
+    let env = args.settings.env(MEMORY_BYTES)?;
     let services = table.services(env, args.settings.properties());
     if let Some(time) = &args.execute {
         let executed = services.execute_compaction(time).await?;

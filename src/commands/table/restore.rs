@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use table_format::Result;
-use table_format::env::{Env, MemoryBudget};
 use table_format::service::{RestoreReport, UndoneInstant};
 use table_format::table::Table;
 use table_format::timeline::{InstantTime, State};
@@ -30,7 +29,7 @@ pub(crate) struct RestoreArgs {
 
 pub(super) async fn restore(args: &RestoreArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
-    let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
+    let env = args.settings.env(MEMORY_BYTES)?;
     let services = table.services(env, args.settings.properties());
     let report = if args.dry_run {
         services.plan_restore(&args.to).await?

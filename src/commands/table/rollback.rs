@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use table_format::Result;
-use table_format::env::{Env, MemoryBudget};
 use table_format::table::Table;
 use table_format::timeline::InstantTime;
 
@@ -28,7 +27,7 @@ pub(crate) struct RollbackArgs {
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
-    let env = Env::system(MemoryBudget::new(MEMORY_BYTES));
+    let env = args.settings.env(MEMORY_BYTES)?;
     let services = table.services(env, args.settings.properties());
     let report = services.roll_back(&args.instant).await?;
     if args.json {

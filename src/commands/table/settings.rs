@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use table_format::config::LockSettings;
+use table_format::env::{Env, MemoryBudget};
+
 /// Options that a table, writer or service takes.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Settings {
@@ -11,6 +14,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// What commands on a table take from outside: `memory_bytes`, and the locks that these options name.
+    ///
+    /// # Errors
+    /// `Invalid` for lock settings that make no sense.
+    pub(crate) fn env(&self, memory_bytes: u64) -> table_format::Result<Env> {
+        let locks = LockSettings::from_properties(&self.properties())?;
+        Ok(Env::system(MemoryBudget::new(memory_bytes)).with_locks(locks))
+    }
+
     /// The options by key; of one given twice the last counts.
     pub(crate) fn properties(&self) -> BTreeMap<String, String> {
         self.set.iter().cloned().collect()

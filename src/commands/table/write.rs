@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use serde_json::json;
-use table_format::env::{Env, MemoryBudget};
+
 use table_format::storage::Storage;
 use table_format::table::Table;
 use table_format::timeline::Instant;
@@ -101,7 +101,7 @@ pub(super) async fn write(args: &WriteArgs) -> Result<Vec<String>, Failure> {
                 args.memory
             ))
         })?;
-    let env = Env::system(MemoryBudget::new(memory));
+    let env = args.settings.env(memory).map_err(Failure::configuration)?;
     let options = WriterOptions::from_properties(&properties).map_err(Failure::configuration)?;
     let options = options.with_row_group_bytes_max(memory / ROW_GROUP_PART);
     let only_present = options.updates_partially();

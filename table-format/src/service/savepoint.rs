@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_group::view::list_partitions;
+use crate::file_group::view::{list_partitions, with_archived_completions};
 use crate::file_group::{BaseFile, Horizon, LogFile, Visibility};
 use crate::service::Services;
 use crate::service::cleaning::{
@@ -146,7 +146,10 @@ impl Services {
         let replaced = load_replaced(timeline).await?;
         let mut files = Files::new();
         let mut shown = Shown::new();
-        for partition in list_partitions(&self.storage).await? {
+        let partitions = list_partitions(&self.storage).await?;
+        let visibility =
+            with_archived_completions(&self.storage, config, &partitions, &visibility).await?;
+        for partition in partitions {
             let names = files.entry(partition.partition_path.clone()).or_default();
             for (file_id, versions) in
                 groups_of(&partition, config.version(), &visibility, &compactions)

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::config::{TableConfig, TableType};
 use crate::error::Result;
-use crate::file_group::view::{PartitionFiles, list_partitions};
+use crate::file_group::view::{PartitionFiles, list_partitions, with_archived_completions};
 use crate::file_group::{Horizon, Visibility, join_path};
 use crate::service::Services;
 use crate::service::cleaning::options::CleanOptions;
@@ -68,11 +68,14 @@ impl Services {
             return Ok(Planned::nothing(baseline));
         }
         let partitions = self.listed(scope).await?;
+        let visibility = Visibility::new(timeline, Horizon::Latest);
+        let visibility =
+            with_archived_completions(&self.storage, config, &partitions, &visibility).await?;
         let selector = Selector {
             version: config.version(),
             policy: options.policy,
             earliest,
-            visibility: Visibility::new(timeline, Horizon::Latest),
+            visibility: visibility.into_owned(),
             replaced: load_replaced(timeline).await?,
             protection: Protection::load(timeline).await?,
         };

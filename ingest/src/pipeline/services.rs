@@ -1,0 +1,86 @@
+//! Table services beside the stream: after a commit, what is due of compaction, cleaning and archival of that table.
+//!
+//! One round a table at a time, in a task of its own, within the same memory budget; a commit that comes meanwhile starts no
+//! second one. A failure never stops the stream: plans stay on the timeline, and the next round takes them up, as does the
+//! next start after this value was dropped in the middle of one.
+
+use std::collections::BTreeMap;
+
+use table_format::config::TableType;
+use table_format::env::Env;
+use table_format::service::Services;
+use table_format::table::Table;
+use tokio::task::JoinHandle;
+
+use crate::error::Result;
+
+/// The services of one lake table.
+#[derive(Debug)]
+pub(crate) struct TableServices {
+    table: String,
+    has_logs: bool,
+    services: Services,
+    round: Option<JoinHandle<()>>,
+}
+
+impl TableServices {
+    /// Services by the `hoodie.*` options of the pipeline.
+    pub(crate) fn new(
+        name: &str,
+        table: &Table,
+        env: &Env,
+        properties: &BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            table: name.to_owned(),
+            has_logs: table.config().table_type() == TableType::MergeOnRead,
+            services: table.services(env.clone(), properties.clone()),
+            round: None,
+        }
+    }
+
+    /// Begins a round, unless one is under way.
+    pub(crate) fn begin(&mut self) {
+        if self
+            .round
+            .as_ref()
+            .is_some_and(|round| !round.is_finished())
+        {
+            return;
+        }
+        let (table, services, has_logs) =
+            (self.table.clone(), self.services.clone(), self.has_logs);
+        self.round = Some(tokio::spawn(async move {
+            if let Err(error) = run(&services, has_logs).await {
+                tracing::warn!(table, %error, "a table service failed; it is tried again after the next commit");
+            }
+        }));
+    }
+
+    /// Waits for the end of the round under way.
+    pub(crate) async fn finish(&mut self) {
+        if let Some(round) = self.round.take()
+            && let Err(error) = round.await
+        {
+            tracing::warn!(table = self.table, %error, "a table service died");
+        }
+    }
+}
+
+impl Drop for TableServices {
+    fn drop(&mut self) {
+        if let Some(round) = &self.round {
+            round.abort();
+        }
+    }
+}
+
+/// Each looks first whether it is due, which costs a listing of the timeline.
+async fn run(services: &Services, has_logs: bool) -> Result<()> {
+    if has_logs {
+        services.compact_if_due().await?;
+    }
+    services.clean_if_due().await?;
+    services.archive_if_due().await?;
+    Ok(())
+}
