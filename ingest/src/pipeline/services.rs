@@ -10,7 +10,9 @@ use table_format::config::TableType;
 use table_format::env::Env;
 use table_format::service::Services;
 use table_format::table::Table;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
 
@@ -21,6 +23,7 @@ pub(crate) struct TableServices {
     has_logs: bool,
     services: Services,
     round: Option<JoinHandle<()>>,
+    stop: CancellationToken,
 }
 
 impl TableServices {
@@ -36,6 +39,7 @@ impl TableServices {
             has_logs: table.config().table_type() == TableType::MergeOnRead,
             services: table.services(env.clone(), properties.clone()),
             round: None,
+            stop: CancellationToken::new(),
         }
     }
 
@@ -50,8 +54,11 @@ impl TableServices {
         }
         let (table, services, has_logs) =
             (self.table.clone(), self.services.clone(), self.has_logs);
-        self.round = Some(tokio::spawn(async move {
-            if let Err(error) = run(&services, has_logs).await {
+        let (runtime, stop) = (Handle::current(), self.stop.clone());
+        // A thread of its own: the compiler cannot see that the services' futures may move between threads.
+        self.round = Some(tokio::task::spawn_blocking(move || {
+            let round = stop.run_until_cancelled(run(&services, has_logs));
+            if let Some(Err(error)) = runtime.block_on(round) {
                 tracing::warn!(table, %error, "a table service failed; it is tried again after the next commit");
             }
         }));
@@ -69,9 +76,7 @@ impl TableServices {
 
 impl Drop for TableServices {
     fn drop(&mut self) {
-        if let Some(round) = &self.round {
-            round.abort();
-        }
+        self.stop.cancel();
     }
 }
 
