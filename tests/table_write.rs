@@ -301,7 +301,6 @@ fn bad_input_is_named_and_nothing_is_written(#[case] text: &str, #[case] words: 
 #[case(&["--table-version", "6", "--record-key", "id"], "8 or 9")]
 #[case(&["--record-key", "nothing"], "`nothing`")]
 #[case(&[], "record key")]
-#[case(&["--record-key", "id", "--set", "no=1"], "hoodie.KEY=VALUE")]
 #[case(&["--record-key", "id", "--partition-by", "ts", "--set", "hoodie.datasource.write.keygenerator.type=TIMESTAMP"], "timestamp.type")]
 fn wrong_settings_end_with_78_and_make_no_table(#[case] words: &[&str], #[case] said: &str) {
     let lake = Lake::new();
@@ -309,6 +308,22 @@ fn wrong_settings_end_with_78_and_make_no_table(#[case] words: &[&str], #[case] 
     let create = ["table", "create", &table, "--schema", &schema];
     let failed = lakebed(&[&create, words].concat()).expect_code(78);
     assert!(failed.stderr.contains(said), "{}", failed.stderr);
+    assert!(!lake.path("t").exists());
+}
+
+#[test]
+fn an_option_that_is_none_of_hudis_is_wrong_usage() {
+    let lake = Lake::new();
+    let (table, schema) = (lake.text("t"), lake.text("trip.avsc"));
+    let words = [
+        "table", "create", &table, "--schema", &schema, "--set", "no=1",
+    ];
+    let failed = lakebed(&words).expect_code(2);
+    assert!(
+        failed.stderr.contains("hoodie.KEY=VALUE"),
+        "{}",
+        failed.stderr
+    );
     assert!(!lake.path("t").exists());
 }
 

@@ -14,6 +14,15 @@ use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::lock::TableLock;
 use crate::transaction::state::next_time;
 
+/// Who completed an instant.
+#[derive(Debug)]
+pub(crate) enum Completed {
+    /// This call.
+    Now(Instant),
+    /// Another writer, before.
+    Before(Instant),
+}
+
 /// A service's instant under way.
 #[derive(Debug)]
 pub(crate) struct ServiceAction {
@@ -117,12 +126,22 @@ impl ServiceAction {
         }
     }
 
-    /// Completes the instant: the commit point. Takes the table's lock for that moment. Two writers may execute one plan; the
-    /// first to complete it counts.
+    /// Completes the instant: the commit point. Takes the table's lock for that moment. Two writers may execute one plan, if
+    /// all it does is to delete; the first to complete it counts, for both.
     ///
     /// # Errors
     /// `Conflict` when the timeline is ahead of the clock; what the store says, after which the instant is still pending.
-    pub(crate) async fn complete(mut self, payload: Vec<u8>) -> Result<Instant> {
+    pub(crate) async fn complete(self, payload: Vec<u8>) -> Result<Instant> {
+        match self.complete_as_first(payload).await? {
+            Completed::Now(instant) | Completed::Before(instant) => Ok(instant),
+        }
+    }
+
+    /// The same for a plan that writes files: those of whoever comes second are none of the instant's.
+    ///
+    /// # Errors
+    /// As [`ServiceAction::complete`].
+    pub(crate) async fn complete_as_first(mut self, payload: Vec<u8>) -> Result<Completed> {
         let guard = TableLock::try_new(&self.storage, &self.env)?
             .acquire()
             .await?;
@@ -130,7 +149,7 @@ impl ServiceAction {
             let timeline = ActiveTimeline::load(&self.storage, &self.config).await?;
             let done = timeline.find(&self.instant.time, self.instant.action);
             if let Some(done) = done.filter(|instant| instant.state == State::Completed) {
-                return Ok(done.clone());
+                return Ok(Completed::Before(done.clone()));
             }
             let begun = Some(&self.instant.time);
             let completion = next_time(&self.config, &self.env, &timeline, begun).await?;
@@ -138,7 +157,7 @@ impl ServiceAction {
             self.instant.completion = self.config.keeps_completion_times().then_some(completion);
             guard.check().await?;
             self.storage.create(&self.path(), payload.into()).await?;
-            Ok(self.instant)
+            Ok(Completed::Now(self.instant))
         };
         let completed = completed.await;
         guard.release().await;

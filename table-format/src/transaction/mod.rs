@@ -16,7 +16,7 @@ mod rollback;
 mod state;
 mod table_writer;
 
-pub(crate) use action::ServiceAction;
+pub(crate) use action::{Completed, ServiceAction};
 pub use commit::Transaction;
 pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
 pub(crate) use instant_clock::{instant_time_at, seconds_between};

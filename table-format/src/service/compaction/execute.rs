@@ -22,7 +22,7 @@ use crate::timeline::metadata::{
     CommitMetadata, CompactionPlan, Payload, SCHEMA_KEY, WriteOperation,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
-use crate::transaction::{ServiceAction, delete_markers, disable_metadata_table};
+use crate::transaction::{Completed, ServiceAction, delete_markers, disable_metadata_table};
 use crate::writer::{DataFiles, MARKER_ROOT};
 
 use super::ExecutedCompaction;
@@ -77,7 +77,19 @@ pub(super) async fn execute(
     for slice in &merged {
         metadata.add_stat(slice.stat.clone());
     }
-    let instant = action.complete(metadata.encode_avro()?).await?;
+    let instant = match action.complete_as_first(metadata.encode_avro()?).await? {
+        Completed::Now(instant) => instant,
+        Completed::Before(instant) => {
+            let paths = merged.iter().filter_map(|slice| slice.stat.path.as_ref());
+            for path in paths {
+                storage.delete(path).await?;
+            }
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("another writer has executed the plan: {instant}"),
+            ));
+        }
+    };
     if let Err(error) = delete_markers(storage, time).await {
         // The commit stands; leftover markers harm nobody.
         tracing::warn!(instant = %time, %error, "markers were left behind");
