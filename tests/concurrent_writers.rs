@@ -93,28 +93,30 @@ fn a_paused_daemon_that_was_replaced_is_fenced(#[case] place: Place) {
     assert_shop_is_equal(&database, &pipeline);
 }
 
+/// What writers that share a table agree on.
+const OPTIMISTIC: [(&str, &str); 4] = [
+    (
+        "hoodie.write.concurrency.mode",
+        "OPTIMISTIC_CONCURRENCY_CONTROL",
+    ),
+    ("hoodie.clean.failed.writes.policy", "LAZY"),
+    (
+        "hoodie.write.lock.provider",
+        "org.apache.hudi.client.transaction.lock.FileSystemBasedLockProvider",
+    ),
+    ("hoodie.write.lock.filesystem.expire", "1"),
+];
+
 /// Spark and the daemon write one table at the same time, both under optimistic concurrency control with Hudi's file lock. Spark
 /// adds rows that the source does not have; whoever loses a race begins anew.
 #[test]
 #[ignore = "needs Apache Hudi on Spark: make test-interop"]
 fn spark_and_the_daemon_share_a_table_and_lose_nothing() {
-    let options = [
-        (
-            "hoodie.write.concurrency.mode",
-            "OPTIMISTIC_CONCURRENCY_CONTROL",
-        ),
-        ("hoodie.clean.failed.writes.policy", "LAZY"),
-        (
-            "hoodie.write.lock.provider",
-            "org.apache.hudi.client.transaction.lock.FileSystemBasedLockProvider",
-        ),
-        ("hoodie.write.lock.filesystem.expire", "1"),
-    ];
     let database = Database::mariadb();
     let shop = Shop::open(&database, 1500);
     let mut pipeline =
         Pipeline::new(&database, "cow", r"shop\.stock").with("sink", "commit.interval", "1s");
-    for (key, value) in options {
+    for (key, value) in OPTIMISTIC {
         pipeline = pipeline.with("sink", key, value);
     }
     run_until_current(&pipeline);
@@ -131,7 +133,7 @@ fn spark_and_the_daemon_share_a_table_and_lose_nothing() {
         ]);
         let mut upsert = || {
             attempts += 1;
-            spark.try_upsert(&lake, schema, &rows, &options)
+            spark.try_upsert(&lake, schema, &rows, &OPTIMISTIC)
         };
         // All rows are in one file group: as long as the daemon commits every second, Spark mostly loses.
         let writer = shop.writer(round, Kinds::Upserts);

@@ -1,6 +1,6 @@
 //! A private MySQL server of the versions that `scripts/setup interop` unpacks, killed when the test is done with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,18 +30,7 @@ impl MySql {
         );
         let directory = TempDir::with_prefix("lakebed-mysql-").unwrap();
         let (data, port) = (directory.path().join("data"), free_port());
-        let mysqld = || {
-            let mut command = Command::new(home.join("bin/mysqld"));
-            command
-                .args(["--no-defaults", "--user=root"])
-                .arg(format!("--basedir={}", home.display()))
-                .arg(format!("--lc-messages-dir={}/share", home.display()))
-                .arg(format!("--datadir={}", data.display()))
-                .env("TMPDIR", directory.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null());
-            command
-        };
+        let mysqld = || mysqld(&home, directory.path());
         let made = mysqld().arg("--initialize-insecure").output().unwrap();
         assert!(
             made.status.success(),
@@ -126,6 +115,20 @@ impl MySql {
             root.execute(statement).await.unwrap();
         }
     }
+}
+
+/// The server's program of `home` with its data in `directory`.
+fn mysqld(home: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(home.join("bin/mysqld"));
+    command
+        .args(["--no-defaults", "--user=root"])
+        .arg(format!("--basedir={}", home.display()))
+        .arg(format!("--lc-messages-dir={}/share", home.display()))
+        .arg(format!("--datadir={}", directory.join("data").display()))
+        .env("TMPDIR", directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
 }
 
 impl Drop for MySql {

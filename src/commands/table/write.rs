@@ -121,7 +121,7 @@ pub(super) async fn write(args: &WriteArgs) -> Result<Vec<String>, Failure> {
                 return Err(Failure::other(error));
             }
             let given = args.schema.as_deref().map(schema_of_file).transpose();
-            let given = given.map_err(input_failure)?;
+            let given = given.map_err(|error| input_failure(&error))?;
             let wanted = given.as_ref().map(|schema| Wanted {
                 schema,
                 only_present: false,
@@ -160,10 +160,10 @@ fn open_input(args: &WriteArgs, wanted: Option<Wanted<'_>>) -> Result<Option<Inp
     let wanted = wanted.filter(|_| !args.add_columns);
     Input::open(path, args.input_format, wanted)
         .map(Some)
-        .map_err(input_failure)
+        .map_err(|error| input_failure(&error))
 }
 
-fn input_failure(error: anyhow::Error) -> Failure {
+fn input_failure(error: &anyhow::Error) -> Failure {
     Failure::other(anyhow!("{error:#}"))
 }
 

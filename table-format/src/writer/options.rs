@@ -9,6 +9,7 @@ use crate::file_group::BaseFileOptions;
 use crate::transaction::FailedWrites;
 
 const MIB: u64 = 1 << 20;
+const SORT_MODE: &str = "hoodie.bulkinsert.sort.mode";
 const PARTIAL_UPDATE: &str = "hoodie.lakebed.partial.update";
 
 /// Settings of a [`TableWriter`](crate::writer::TableWriter).
@@ -133,15 +134,8 @@ impl WriterOptions {
             &mut options.inserts.allows_duplicates,
         )?;
         flag(properties, PARTIAL_UPDATE, &mut options.updates_partially)?;
-        if let Some(mode) = properties.get("hoodie.bulkinsert.sort.mode") {
-            options.inserts.sorts_bulk = match mode.to_ascii_uppercase().as_str() {
-                "GLOBAL_SORT" | "PARTITION_SORT" => true,
-                "NONE" => false,
-                _ => {
-                    let allowed = "GLOBAL_SORT, PARTITION_SORT or NONE";
-                    return Err(bad_value("hoodie.bulkinsert.sort.mode", mode, allowed));
-                }
-            };
+        if let Some(mode) = properties.get(SORT_MODE) {
+            options.inserts.sorts_bulk = sorts_bulk(mode)?;
         }
         options.global_keys = global_keys(properties)?;
         if options.updates_partially && options.global_keys == Some(true) {
@@ -179,6 +173,18 @@ impl WriterOptions {
     pub fn with_parallelism(mut self, groups: usize) -> Self {
         self.parallelism = groups.max(1);
         self
+    }
+}
+
+fn sorts_bulk(mode: &str) -> Result<bool> {
+    match mode.to_ascii_uppercase().as_str() {
+        "GLOBAL_SORT" | "PARTITION_SORT" => Ok(true),
+        "NONE" => Ok(false),
+        _ => Err(bad_value(
+            SORT_MODE,
+            mode,
+            "GLOBAL_SORT, PARTITION_SORT or NONE",
+        )),
     }
 }
 

@@ -94,12 +94,22 @@ pub(super) async fn execute(
         // The commit stands; leftover markers harm nobody.
         tracing::warn!(instant = %time, %error, "markers were left behind");
     }
+    let executed = summary(instant, &inputs, &merged);
+    tracing::info!(
+        table = config.name(), instant = %time, groups = executed.groups, log_files = executed.log_files,
+        rows = executed.rows, "compacted"
+    );
+    Ok(executed)
+}
+
+/// What an execution did.
+fn summary(instant: Instant, inputs: &Inputs, merged: &[MergedSlice]) -> ExecutedCompaction {
     let sum = |of: fn(&MergedSlice) -> u64| merged.iter().map(of).sum::<u64>();
     let base_bytes = inputs
         .slices
         .iter()
         .filter_map(|slice| slice.base_file.as_ref());
-    let executed = ExecutedCompaction {
+    ExecutedCompaction {
         instant,
         groups: merged.len() as u64,
         log_files: inputs
@@ -111,12 +121,7 @@ pub(super) async fn execute(
         bytes_in: base_bytes.map(|file| file.size_bytes).sum::<u64>()
             + inputs.slices.iter().map(log_bytes).sum::<u64>(),
         bytes_out: sum(|slice| slice.size_bytes),
-    };
-    tracing::info!(
-        table = config.name(), instant = %time, groups = executed.groups, log_files = executed.log_files,
-        rows = executed.rows, "compacted"
-    );
-    Ok(executed)
+    }
 }
 
 fn compactor(
