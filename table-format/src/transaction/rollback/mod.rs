@@ -65,11 +65,16 @@ pub(crate) async fn roll_back_pending(
         FailedWritesPolicy::Lazy => Some(Heartbeats::load(storage).await?),
         FailedWritesPolicy::Eager | FailedWritesPolicy::Never => None,
     };
+    // A writer that has completed since has ended its heartbeat, too, and is not dead.
+    let now = ActiveTimeline::load(storage, config).await?;
     for instant in failed {
+        let is_pending = now
+            .find(&instant.time, instant.action)
+            .is_some_and(|found| found.state != State::Completed);
         let is_alive = heartbeats
             .as_ref()
             .is_some_and(|beats| beats.is_alive(&instant.time, env.clock.now(), failed_writes));
-        if is_alive || is_clustering(config, timeline, instant).await? {
+        if !is_pending || is_alive || is_clustering(config, timeline, instant).await? {
             continue;
         }
         roll_back(storage, env, config, instant).await?;
