@@ -8,11 +8,13 @@ use ingest::source::mysql::connection::{Connection, MySqlOptions, SslMode};
 use ingest::source::mysql::server_error::server_error_code;
 use rstest::rstest;
 
-use crate::support::MariaDb;
+use crate::support::{self, MariaDb};
 
 #[tokio::test]
 async fn logs_in_with_every_kind_of_account() {
-    let server = MariaDb::shared().await;
+    let plugins = support::interop().join("mariadb-plugins");
+    assert!(plugins.exists(), "{plugins:?} is missing: run scripts/setup");
+    let server = MariaDb::start(&[&format!("--plugin-dir={}", plugins.display())]).await;
     server
         .run(&[
             "INSTALL SONAME 'auth_ed25519'",

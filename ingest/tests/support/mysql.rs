@@ -1,6 +1,6 @@
 //! A private MySQL server of the versions that `scripts/setup interop` unpacks, killed when the test is done with it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -137,12 +137,4 @@ impl Drop for MySql {
         drop(self.process.kill());
         drop(self.process.wait());
     }
-}
-
-/// Where `scripts/setup` puts what it fetches.
-fn interop() -> PathBuf {
-    std::env::var_os("LAKEBED_INTEROP").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.interop")),
-        PathBuf::from,
-    )
 }
