@@ -145,6 +145,31 @@ impl Spark {
         }
     }
 
+    /// The same with these options; whether it succeeded. Losing against another writer is the only way in which it may not.
+    pub(crate) fn try_upsert(
+        &mut self,
+        table: &Path,
+        schema: &str,
+        rows: &Value,
+        options: &[(&str, &str)],
+    ) -> bool {
+        let mut settings = json!({"hoodie.metadata.enable": "false"});
+        for (key, value) in options {
+            settings[*key] = (*value).into();
+        }
+        let command = json!({
+            "cmd": "write", "path": table, "rows": rows, "schema": schema, "operation": "upsert", "options": settings
+        });
+        writeln!(self.commands, "{command}").unwrap();
+        let answer = self.answer();
+        let text = answer.to_string();
+        assert!(
+            answer["ok"] == true || text.contains("HoodieWriteConflictException"),
+            "{text}"
+        );
+        answer["ok"] == true
+    }
+
     /// The rows as of an instant.
     pub(crate) fn time_travel(&mut self, table: &Path, as_of: &str) -> Vec<String> {
         self.rows(json!({"cmd": "read", "path": table, "query": "time_travel", "as_of": as_of}))

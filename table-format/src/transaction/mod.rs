@@ -5,6 +5,7 @@
 //! which the next one rolls back before it writes.
 
 mod action;
+mod announced;
 mod commit;
 mod conflict;
 mod heartbeat;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -20,6 +21,7 @@ use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
+use crate::transaction::announced::announced;
 use crate::transaction::commit::Transaction;
 use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
 use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
@@ -27,6 +29,9 @@ use crate::transaction::replace::requested_content;
 use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
 use crate::writer::{DataFiles, EarlyDetection, OrderingColumns, WriteContext, WriterOptions};
+
+/// Between two looks at a write that is only announced.
+const ANNOUNCED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
 /// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
@@ -123,18 +128,24 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Begins an instant: rolls back pending writes, takes in what others committed, and announces the write.
+    /// Begins an instant: rolls back pending writes, takes in what others committed, and announces the write. Waits while
+    /// another living writer has announced its own and not yet looked at the table.
     ///
     /// # Errors
     /// `Conflict` when another writer began at the same moment or the timeline is ahead of the clock; `Unsupported` when
     /// the table has become one that can only be read.
     pub async fn begin(&mut self, operation: WriteOperation) -> Result<Transaction> {
-        let (table, timeline) = self.refresh().await?;
         let state = &self.state;
-        let guard = state.lock.acquire().await?;
-        let requested = self.request(&table, &guard, operation).await;
-        guard.release().await;
-        let (requested, heartbeat) = requested?;
+        let (table, timeline, requested, heartbeat) = loop {
+            let (table, timeline) = self.refresh().await?;
+            let guard = state.lock.acquire().await?;
+            let requested = self.request(&table, &guard, operation).await;
+            guard.release().await;
+            if let Some((requested, heartbeat)) = requested? {
+                break (table, timeline, requested, heartbeat);
+            }
+            tokio::time::sleep(ANNOUNCED_PAUSE).await;
+        };
         let inflight = Instant {
             state: State::Inflight,
             ..requested
@@ -163,15 +174,24 @@ impl TableWriter {
         ))
     }
 
-    /// Chooses the time of an instant and puts it on the timeline, later than all that is there now.
+    /// Chooses the time of an instant and puts it on the timeline, later than all that is there now; `None` while another
+    /// write is only announced.
     async fn request(
         &self,
         table: &WritableTable,
         guard: &LockGuard,
         operation: WriteOperation,
-    ) -> Result<(Instant, Option<Heartbeat>)> {
+    ) -> Result<Option<(Instant, Option<Heartbeat>)>> {
         let state = &self.state;
-        let timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
+        let (storage, failed_writes) = (&state.storage, &state.options.failed_writes);
+        let timeline = ActiveTimeline::load(storage, &table.config).await?;
+        let (config, env) = (&table.config, &state.env);
+        if env.locks.is_optimistic()
+            && let Some(other) = announced(storage, env, config, &timeline, failed_writes).await?
+        {
+            tracing::debug!(table = config.name(), instant = %other.time, "waiting for another writer to read the table");
+            return Ok(None);
+        }
         let requested = Instant {
             time: table.next_time(&state.env, &timeline).await?,
             action: table.write_action(operation),
@@ -182,14 +202,13 @@ impl TableWriter {
         if let Some(lease) = &state.lease {
             lease.check().await?;
         }
-        let (storage, failed_writes) = (&state.storage, &state.options.failed_writes);
         let heartbeat =
             Heartbeat::start(storage, &state.env, &requested.time, failed_writes).await?;
         state.begun(&requested.time);
         let path = timeline.path_of(&requested);
         let content = requested_content(operation)?;
         match state.storage.create(&path, content.into()).await {
-            Ok(()) => Ok((requested, heartbeat)),
+            Ok(()) => Ok(Some((requested, heartbeat))),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 state.finished(&requested.time);
                 let what = "another writer began an instant at the same moment; try again";
