@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{KeyGeneratorType, MergeMode, TableVersion, key};
+use crate::config::{KeyGeneratorType, MergeMode, TableVersion, kept_settings, key};
 use crate::error::Result;
 use crate::table::TableSpec;
 
@@ -115,6 +115,7 @@ impl TableSpec {
                 kept.insert(name, value.clone());
             }
         }
+        kept.extend(kept_settings(&self.properties));
         let generator = GENERATOR.iter().find_map(|name| self.properties.get(*name));
         if let Some(generator) = generator {
             let generator = KeyGeneratorType::from_name(generator);
@@ -172,6 +173,8 @@ mod tests {
             ("hoodie.write.table.version", "8"),
             ("hoodie.write.record.merge.mode", "COMMIT_TIME_ORDERING"),
             ("hoodie.parquet.max.file.size", "1"),
+            ("hoodie.index.type", "BUCKET"),
+            ("hoodie.bucket.index.num.buckets", "8"),
         ])
         .with_write_options()
         .unwrap();
@@ -181,6 +184,8 @@ mod tests {
         assert_eq!(spec.merge_mode, Some(MergeMode::CommitTime));
         assert_eq!(spec.version().unwrap(), TableVersion::Eight);
         let expected = [
+            ("hoodie.bucket.index.num.buckets", "8"),
+            ("hoodie.index.type", "BUCKET"),
             ("hoodie.keygen.timebased.output.dateformat", "yyyy"),
             (
                 "hoodie.record.merge.property.hoodie.payload.delete.field",
