@@ -151,18 +151,26 @@ impl Lake {
 /// The file groups of a table, as `partition/file id`.
 fn groups(table: &Path) -> BTreeSet<String> {
     let mut groups = BTreeSet::new();
-    let partitions = std::fs::read_dir(table).unwrap().map(Result::unwrap);
-    for partition in partitions.filter(|entry| entry.file_name() != ".hoodie") {
-        let files = std::fs::read_dir(partition.path()).unwrap();
-        for file in files {
-            let name = file.unwrap().file_name().into_string().unwrap();
-            if let Some((id, _)) = name.trim_start_matches('.').split_once("-0_") {
-                let partition = partition.file_name().into_string().unwrap();
-                groups.insert(format!("{partition}/{id}"));
-            }
+    let mut add = |partition: &str, name: &str| {
+        if let Some((id, _)) = name.trim_start_matches('.').split_once("-0_") {
+            groups.insert(format!("{partition}/{id}"));
+        }
+    };
+    for (name, entry) in listing(table) {
+        if entry.is_dir() && name != ".hoodie" {
+            listing(&entry).for_each(|(file, _)| add(&name, &file));
+        } else {
+            add("", &name);
         }
     }
     groups
+}
+
+fn listing(dir: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    std::fs::read_dir(dir).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), entry.path())
+    })
 }
 
 #[rstest]

@@ -13,7 +13,7 @@ use crate::file_group::FileSlice;
 use crate::index::bucket_id::{bucket_file_id, bucket_in, bucket_name, bucket_of};
 use crate::index::groups::FileGroups;
 use crate::index::stored_keys::sample_keys;
-use crate::index::{Asked, Homes, Index, InsertsInto, Room, Target};
+use crate::index::{Asked, Homes, Index, Room, Target};
 use crate::storage::Storage;
 
 /// Where hash ranges of consistent hashing and numbers of buckets by partition are kept.
@@ -140,8 +140,8 @@ impl Index for BucketIndex {
         }
     }
 
-    fn inserts_into(&self) -> InsertsInto {
-        InsertsInto::Logs
+    fn finds_logged_keys(&self) -> bool {
+        true
     }
 
     fn fixes_groups(&self) -> bool {

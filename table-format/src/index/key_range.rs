@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::index::groups::{Group, PartitionGroups};
 use crate::index::key_value::{KeyColumn, KeyRange};
 use crate::index::resolve::{Undecided, decide};
-use crate::index::{Asked, Homes, Index, InsertsInto, Room, Target, range_column};
+use crate::index::{Asked, Homes, Index, Room, Target, range_column};
 
 /// See the module.
 #[derive(Debug)]
@@ -73,8 +73,8 @@ impl Index for KeyRangeIndex {
         true
     }
 
-    fn inserts_into(&self) -> InsertsInto {
-        InsertsInto::LogsOfOldGroups
+    fn finds_logged_keys(&self) -> bool {
+        true
     }
 }
 

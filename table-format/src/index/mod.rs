@@ -72,9 +72,10 @@ pub(crate) trait Index: Debug + Send + Sync {
         false
     }
 
-    /// Where new rows of a merge-on-read table are written to.
-    fn inserts_into(&self) -> InsertsInto {
-        InsertsInto::BaseFiles
+    /// Whether new rows that a group of a merge-on-read table takes in may be logged; otherwise they go into its base file,
+    /// because the index finds no key that is only in logs (hazard 9). Java: HoodieIndex#canIndexLogFiles.
+    fn finds_logged_keys(&self) -> bool {
+        false
     }
 
     /// Whether a key can live in one group of its partition only, so that inserts have no choice but to be upserts.
@@ -130,17 +131,6 @@ pub(crate) struct Room {
     pub(crate) base_files_only: bool,
     /// Groups that take no new keys, by position.
     pub(crate) closed: BTreeSet<usize>,
-}
-
-/// Where new rows of a merge-on-read table are written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InsertsInto {
-    /// Into log files, of new groups too.
-    Logs,
-    /// Into log files of groups that are there, into base files of new ones.
-    LogsOfOldGroups,
-    /// Into base files only: the index finds no key that is only in logs (hazard 9). Java: HoodieIndex#canIndexLogFiles.
-    BaseFiles,
 }
 
 /// The index that `config` names.

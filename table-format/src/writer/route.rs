@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 
 use crate::error::Result;
 use crate::index::groups::{Group, PartitionGroups};
-use crate::index::{Asked, InsertsInto, Room, Target};
+use crate::index::{Asked, Room, Target};
 use crate::writer::combine::Rows;
 use crate::writer::prepare::PartitionRows;
 use crate::writer::upsert::Upserter;
@@ -56,8 +56,7 @@ impl Upserter {
         for (row, group) in upserts.found {
             by_group.entry(group).or_default().rows.upserts.push(row);
         }
-        let grows_base_files =
-            self.context.is_merge_on_read && index.inserts_into() == InsertsInto::BaseFiles;
+        let grows_base_files = self.context.is_merge_on_read && !index.finds_logged_keys();
         let mut room = self.room(&partition.batch.records, grows_base_files);
         if grows_base_files && partition.batch.order.is_some() {
             // A base file does not remember the ordering values of deletes, as a log does.

@@ -10,12 +10,10 @@ use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::Result;
-use crate::file_group::FileSlice;
-use crate::index::InsertsInto;
 use crate::index::groups::{FileGroups, Group};
 use crate::index::resolve::known_keys;
 use crate::record::WriteBatch;
-use crate::timeline::metadata::{NO_PREVIOUS_COMMIT, WriteOperation, WriteStat};
+use crate::timeline::metadata::{NO_PREVIOUS_COMMIT, WriteStat};
 use crate::writer::bulk_insert::OpenFile;
 use crate::writer::combine::{Rows, Tombstones, combine};
 use crate::writer::context::WriteContext;
@@ -171,24 +169,6 @@ impl Upserter {
         job: Job,
     ) -> Result<Option<(Group, WriteStat, Option<String>)>> {
         Ok(Some(match job {
-            Job::Create { file_id, rows } if self.creates_logs() => {
-                let slice = FileSlice {
-                    partition_path: partition.path.to_owned(),
-                    file_id,
-                    base_instant: self.context.instant.clone(),
-                    base_file: None,
-                    log_files: Vec::new(),
-                };
-                let new_rows = rows.len() as u64;
-                let changes = partition.changes(&self.context, &Rows::of_upserts(rows))?;
-                let changes = GroupChanges {
-                    upserts: whole_rows(&self.context, &changes.upserts)?,
-                    ..changes
-                };
-                let group = Group::new(slice, None, 0);
-                let (group, stat) = append_to_log(&self.context, group, changes, new_rows).await?;
-                (group, stat, None)
-            }
             Job::Create { file_id, rows } => {
                 let mut file =
                     OpenFile::create(&self.context, partition.path.to_owned(), &file_id).await?;
@@ -233,17 +213,6 @@ impl Upserter {
                 self.merge(*group, changes).await?
             }
         }))
-    }
-
-    /// Whether new groups begin with a log file. What is loaded in bulk, or takes the place of other groups, begins with a
-    /// base file, as with Hudi.
-    fn creates_logs(&self) -> bool {
-        let context = &self.context;
-        let is_change = matches!(
-            context.operation,
-            WriteOperation::Upsert | WriteOperation::Insert
-        );
-        context.is_merge_on_read && is_change && context.index.inserts_into() == InsertsInto::Logs
     }
 
     /// By event time a logged delete of a key that is not there would beat a late row, which Hudi's writer lets in: it logs

@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::file_group::FileSlice;
 use crate::index::bucket_id::{bucket_in, bucket_of};
 use crate::index::groups::PartitionGroups;
-use crate::index::{Asked, Homes, InsertsInto, Room, Target};
+use crate::index::{Asked, Homes, Room, Target};
 use crate::reader::{ReadOptions, read_slice};
 use crate::schema::meta::RECORD_KEY;
 use crate::service::compaction::Due;
@@ -144,7 +144,7 @@ fn check_bucket(context: &WriteContext, slice: &FileSlice, key: &str) {
 /// New rows have one place each, in groups that may take them.
 fn check_places(asked: Asked<'_>, new: &[u32]) {
     let index = &asked.context.index;
-    let base_files_only = index.inserts_into() == InsertsInto::BaseFiles;
+    let base_files_only = !index.finds_logged_keys();
     let closed = BTreeSet::from([0]);
     let room = Room {
         small_group_bytes: 5_200,
