@@ -238,6 +238,7 @@ mod tests {
         let fixed = [
             (key::TABLE_NAME, "trips"),
             (key::TABLE_VERSION, "9"),
+            (key::TIMELINE_LAYOUT, "2"),
             (key::TABLE_TYPE, "COPY_ON_WRITE"),
             (key::RECORD_KEY_FIELDS, "id,kind"),
         ];

@@ -115,7 +115,12 @@ impl TableSpec {
                 kept.insert(name, value.clone());
             }
         }
-        kept.extend(kept_settings(&self.properties));
+        let index = kept_settings(&self.properties);
+        if !index.is_empty() {
+            // Hudi's procedures fail on a table that names a bucket index and not this.
+            kept.insert(RECORD_KEY.to_owned(), self.record_key.join(","));
+        }
+        kept.extend(index);
         let generator = GENERATOR.iter().find_map(|name| self.properties.get(*name));
         if let Some(generator) = generator {
             let generator = KeyGeneratorType::from_name(generator);
@@ -185,6 +190,7 @@ mod tests {
         assert_eq!(spec.version().unwrap(), TableVersion::Eight);
         let expected = [
             ("hoodie.bucket.index.num.buckets", "8"),
+            ("hoodie.datasource.write.recordkey.field", "a,b"),
             ("hoodie.index.type", "BUCKET"),
             ("hoodie.keygen.timebased.output.dateformat", "yyyy"),
             (
