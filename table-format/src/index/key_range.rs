@@ -29,6 +29,9 @@ struct Located {
 #[async_trait]
 impl Index for KeyRangeIndex {
     async fn locate(&self, asked: Asked<'_>, rows: &[u32]) -> Result<Homes> {
+        if rows.is_empty() || asked.partition.groups().is_empty() {
+            return Ok(Homes::all_new(rows));
+        }
         let located = candidates_of(asked.partition, &range_column(&asked)?, rows);
         let mut homes = Homes::default();
         let mut is_several = vec![false; rows.len()];
@@ -61,6 +64,9 @@ impl Index for KeyRangeIndex {
     }
 
     fn place(&self, asked: Asked<'_>, rows: &[u32], room: &Room) -> Result<Vec<(u32, Target)>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         Ok(place_by_range(
             asked.partition,
             &range_column(&asked)?,

@@ -154,6 +154,16 @@ pub(crate) fn new_file_id_prefix(env: &Env) -> String {
     }
 }
 
+impl Homes {
+    /// No key is there yet.
+    fn all_new(rows: &[u32]) -> Self {
+        Self {
+            found: Vec::new(),
+            nowhere: rows.to_vec(),
+        }
+    }
+}
+
 impl<'a> Asked<'a> {
     /// The key of a row.
     fn key(&self, row: u32) -> &'a str {

@@ -35,10 +35,7 @@ pub(super) async fn find_stored(
 ) -> Result<Homes> {
     let groups = asked.partition.groups();
     if rows.is_empty() || groups.is_empty() {
-        return Ok(Homes {
-            found: Vec::new(),
-            nowhere: rows.to_vec(),
-        });
+        return Ok(Homes::all_new(rows));
     }
     let mut wanted = KeyTable::with_room(asked.keys.clone(), rows.len());
     for &row in rows {

@@ -295,6 +295,31 @@ proptest! {
     }
 }
 
+fn rows(ids: std::ops::Range<i64>) -> Vec<Change> {
+    ids.map(|id| change(id, ["eu", "us"][usize::try_from(id % 2).unwrap()], id, 0))
+        .collect()
+}
+
+/// One instant with two bulk inserts at the same time, and an upsert.
+async fn load_side_by_side(writing: &mut TableWriter) {
+    let mut transaction = writing.begin(WriteOperation::BulkInsert).await.unwrap();
+    let factory = transaction.bulk_insert_factory();
+    let load = |ids: std::ops::Range<i64>| {
+        let mut bulk = factory.bulk_insert();
+        async move {
+            for part in rows(ids).chunks(30) {
+                bulk.write(&batch(part).records).await.unwrap();
+            }
+            bulk.finish().await.unwrap()
+        }
+    };
+    let (low, high) = tokio::join!(load(0..100), load(100..200));
+    transaction.add(low);
+    transaction.add(high);
+    transaction.upsert(batch(&rows(150..220))).await.unwrap();
+    transaction.commit(BTreeMap::new()).await.unwrap();
+}
+
 /// Rows go in by every operation, and side by side in bulk.
 #[rstest]
 #[tokio::test]
@@ -315,28 +340,7 @@ async fn every_operation_meets_the_groups_of_its_keys(
     let mut writing = writer(&table, index).await;
     let mut model = Model::default();
 
-    let rows = |ids: std::ops::Range<i64>| -> Vec<Change> {
-        ids.map(|id| change(id, ["eu", "us"][usize::try_from(id % 2).unwrap()], id, 0))
-            .collect()
-    };
-    let transaction = writing.begin(O::BulkInsert).await.unwrap();
-    let factory = transaction.bulk_insert_factory();
-    let load = |ids: std::ops::Range<i64>| {
-        let mut bulk = factory.bulk_insert();
-        let rows = rows(ids);
-        async move {
-            for part in rows.chunks(30) {
-                bulk.write(&batch(part).records).await.unwrap();
-            }
-            bulk.finish().await.unwrap()
-        }
-    };
-    let (low, high) = tokio::join!(load(0..100), load(100..200));
-    let mut transaction = transaction;
-    transaction.add(low);
-    transaction.add(high);
-    transaction.upsert(batch(&rows(150..220))).await.unwrap();
-    transaction.commit(BTreeMap::new()).await.unwrap();
+    load_side_by_side(&mut writing).await;
     model.apply(shape, &rows(0..220));
     model.check(&storage).await;
 
