@@ -19,6 +19,7 @@ mod exactly_once;
 mod golden;
 mod hudi_compat;
 mod incremental;
+mod indexes;
 mod memory;
 mod object_store;
 mod restore;

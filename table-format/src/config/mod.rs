@@ -1,11 +1,13 @@
 //! Typed configuration: string and value meet in one place.
 
+mod index;
 pub mod key;
 mod kind;
 mod lock;
 mod new_table;
 mod table;
 
+pub(crate) use index::{BucketConfig, IndexConfig, IndexType, kept_settings};
 pub use kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
 pub use lock::LockSettings;
 pub(crate) use lock::{LockPatience, LockProviderKind};

@@ -7,11 +7,13 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::Mutex;
 
 use crate::config::{
-    KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion, TimelineZone, key,
+    IndexConfig, KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion, TimelineZone,
+    key,
 };
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::index::key_range::KeyRangeIndex;
+use crate::index::groups::FileGroups;
+use crate::index::{Index, index_of};
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::storage::Storage;
 use crate::table::Table;
@@ -67,11 +69,11 @@ impl TableState {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) schema: SchemaRef,
-    pub(crate) index: Arc<KeyRangeIndex>,
-    /// Completed writes whose files the index knows.
+    pub(crate) groups: Arc<FileGroups>,
+    /// Completed writes whose files are known.
     pub(crate) instants: BTreeSet<Instant>,
-    /// `false` when the index must be built before it is used.
-    pub(crate) is_index_current: bool,
+    /// `false` when the groups must be looked up before they are used.
+    pub(crate) are_groups_current: bool,
 }
 
 /// The table's settings that a write depends on, checked for what this writer can do.
@@ -80,6 +82,7 @@ pub(crate) struct WritableTable {
     pub(crate) config: TableConfig,
     pub(crate) keys: KeyGenerator,
     pub(crate) partitions: PartitionPathGenerator,
+    pub(crate) index: Arc<dyn Index>,
 }
 
 impl WritableTable {
@@ -140,11 +143,21 @@ impl WritableTable {
         }
         let keys = key_generator(&config, properties)?;
         let partitions = PartitionPathGenerator::for_table(&config, properties)?;
+        let index = index_of(&IndexConfig::of(&config, properties)?);
         Ok(Self {
             config,
             keys,
             partitions,
+            index,
         })
+    }
+
+    /// The column whose ranges the index wants to know.
+    pub(crate) fn range_field(&self) -> Option<&str> {
+        let first = self.keys.fields().first();
+        first
+            .filter(|_| self.index.reads_ranges())
+            .map(String::as_str)
     }
 
     /// The action of a write into this table.

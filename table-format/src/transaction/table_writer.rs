@@ -12,8 +12,9 @@ use crate::config::TableType;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::{BaseFileFormat, Horizon, Visibility};
-use crate::index::key_range::KeyRangeIndex;
-use crate::index::load::load_index;
+use crate::index::bucket::refuse_bucket_files;
+use crate::index::groups::FileGroups;
+use crate::index::load::load_groups;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
@@ -87,14 +88,14 @@ impl Table {
         }
         let known = Known {
             schema: self.schema().await?,
-            index: Arc::new(KeyRangeIndex::default()),
+            groups: Arc::new(FileGroups::default()),
             instants: BTreeSet::new(),
-            is_index_current: false,
+            are_groups_current: false,
         };
-        let storage = self.storage().clone();
+        let storage = self.storage();
         let state = TableState {
-            lock: TableLock::try_new(&storage, &env)?,
-            storage,
+            lock: TableLock::try_new(storage, &env)?,
+            storage: storage.clone(),
             env,
             options,
             known: Mutex::new(known),
@@ -104,7 +105,11 @@ impl Table {
         let writer = TableWriter {
             state: Arc::new(state),
         };
-        writer.refresh().await?;
+        refuse_bucket_files(storage).await?;
+        let (table, _) = writer.refresh().await?;
+        let known = writer.state.known.lock().await;
+        table.index.check_keys(storage, &known.groups).await?;
+        drop(known);
         Ok(writer)
     }
 }
@@ -156,8 +161,15 @@ impl TableWriter {
             .create(&timeline.path_of(&inflight), plan.into())
             .await?;
         let known = state.known.lock().await;
-        let context = write_context(state, &table, &known.schema, &inflight, &timeline)?;
-        let index = known.index.as_ref().clone();
+        let context = write_context(
+            state,
+            &table,
+            &known.schema,
+            &inflight,
+            operation,
+            &timeline,
+        )?;
+        let groups = known.groups.as_ref().clone();
         drop(known);
         let seen = timeline
             .completed_writes()
@@ -168,7 +180,7 @@ impl TableWriter {
             Arc::new(context),
             inflight,
             operation,
-            index,
+            groups,
             seen,
             heartbeat,
         ))
@@ -246,7 +258,7 @@ impl TableWriter {
         Ok(true)
     }
 
-    /// Reads the table's settings and timeline anew, rolls back dead writes, and brings the index up to date.
+    /// Reads the table's settings and timeline anew, rolls back dead writes, and brings up to date what is known of the file groups.
     async fn refresh(&self) -> Result<(WritableTable, ActiveTimeline)> {
         let state = &self.state;
         if let Some(lease) = &state.lease {
@@ -260,21 +272,22 @@ impl TableWriter {
         }
         let mut known = state.known.lock().await;
         let completed: BTreeSet<Instant> = timeline.completed_writes().cloned().collect();
-        if !known.is_index_current || known.instants != completed {
-            let key_field = table.keys.fields().first().map_or("", String::as_str);
-            let (schema, index) = (&known.schema, &known.index);
-            let index = load_index(
+        if !known.are_groups_current || known.instants != completed {
+            let (schema, groups) = (&known.schema, &known.groups);
+            let groups = load_groups(
                 &state.storage,
                 &table.config,
-                key_field,
+                table.range_field(),
                 schema,
                 &timeline,
-                index,
+                groups,
             )
             .await?;
-            known.index = Arc::new(index);
+            let checked = table.index.check(&groups);
+            checked.map_err(|error| error.context(format!("table {}", table.config.name())))?;
+            known.groups = Arc::new(groups);
             known.instants = completed;
-            known.is_index_current = true;
+            known.are_groups_current = true;
         }
         Ok((table, timeline))
     }
@@ -285,29 +298,30 @@ impl TableWriter {
     /// Asserts the index's invariant: each key of each group lies in the range of its group.
     pub(crate) async fn check_ranges(&self, storage: &crate::storage::Storage) {
         let known = self.state.known.lock().await;
-        assert!(known.is_index_current);
+        assert!(known.are_groups_current);
         let table = WritableTable::load(storage, &self.state.options.properties)
             .await
             .unwrap();
         let timeline = ActiveTimeline::load(storage, &table.config).await.unwrap();
-        let key_field = table.keys.fields()[0].as_str();
-        let nothing = KeyRangeIndex::default();
-        let rebuilt = load_index(
+        let nothing = FileGroups::default();
+        let rebuilt = load_groups(
             storage,
             &table.config,
-            key_field,
+            table.range_field(),
             &known.schema,
             &timeline,
             &nothing,
         );
         let rebuilt = rebuilt.await.unwrap();
-        assert_eq!(rebuilt.groups().count(), known.index.groups().count());
+        assert_eq!(rebuilt.groups().count(), known.groups.groups().count());
         for group in rebuilt.groups() {
             let kept = known
-                .index
+                .groups
                 .find(&group.slice)
                 .expect("the index has the newest files");
-            assert_eq!(kept.range, group.range, "{}", group.slice.file_id);
+            if table.index.reads_ranges() {
+                assert_eq!(kept.range, group.range, "{}", group.slice.file_id);
+            }
         }
     }
 }
@@ -334,6 +348,7 @@ fn write_context(
     table: &WritableTable,
     schema: &SchemaRef,
     instant: &Instant,
+    operation: WriteOperation,
     timeline: &ActiveTimeline,
 ) -> Result<WriteContext> {
     let name = table.config.name();
@@ -347,6 +362,8 @@ fn write_context(
         options: state.options.clone(),
         config: Arc::new(table.config.clone()),
         instant: instant.time.clone(),
+        operation,
+        index: Arc::clone(&table.index),
         schema: Arc::clone(schema),
         base_format: BaseFileFormat {
             schema: with_meta,

@@ -10,12 +10,14 @@ use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFileFormat, Visibility};
+use crate::index::Index;
 use crate::reader::ReadContext;
 use crate::record::delete_mark::DeleteMarks;
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::schema::adapt::adapt_batch;
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
+use crate::timeline::metadata::WriteOperation;
 use crate::writer::ordering::OrderingColumns;
 use crate::writer::{DataFiles, WriterOptions};
 
@@ -27,6 +29,9 @@ pub(crate) struct WriteContext {
     pub(crate) options: WriterOptions,
     pub(crate) config: Arc<TableConfig>,
     pub(crate) instant: InstantTime,
+    pub(crate) operation: WriteOperation,
+    /// Says where keys live.
+    pub(crate) index: Arc<dyn Index>,
     /// Columns of the table without the meta columns.
     pub(crate) schema: SchemaRef,
     /// The same behind the meta columns, and how base files hold it.

@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFile, BaseFileWriter, FileSlice, ParquetSource};
-use crate::index::key_range::Group;
+use crate::index::groups::Group;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::meta::META_COLUMNS;
 use crate::timeline::metadata::WriteStat;

@@ -10,7 +10,7 @@ use crate::codec::delete_record::OrderingValue;
 use crate::env::run_on_cpu;
 use crate::error::Result;
 use crate::file_group::{FileUpload, LogBlocks};
-use crate::index::key_range::Group;
+use crate::index::groups::Group;
 use crate::index::key_value::{KeyColumn, KeyRange};
 use crate::index::load::slice_bytes;
 use crate::timeline::metadata::WriteStat;
@@ -22,11 +22,12 @@ use crate::writer::stamp::MetaStamp;
 /// The ordering value of a delete on tables where the later write wins. Java: OrderingValues#getDefault.
 const UNORDERED: OrderingValue = OrderingValue::Int(0);
 
-/// Writes one log file with `changes` on top of `group`.
+/// Writes one log file with `changes` on top of `group`; `new_rows` of them are known to be inserts.
 pub(crate) async fn append_to_log(
     context: &Arc<WriteContext>,
     mut group: Group,
     changes: GroupChanges,
+    new_rows: u64,
 ) -> Result<(Group, WriteStat)> {
     let slice = &group.slice;
     let earlier = slice
@@ -70,8 +71,8 @@ pub(crate) async fn append_to_log(
         partition_path: Some(group.slice.partition_path.clone()),
         prev_commit: Some(context.instant.to_string()),
         num_writes: Some(to_i64(rows)?),
-        num_inserts: Some(0),
-        num_update_writes: Some(to_i64(rows)?),
+        num_inserts: Some(to_i64(new_rows)?),
+        num_update_writes: Some(to_i64(rows.saturating_sub(new_rows))?),
         num_deletes: Some(to_i64(deletes)?),
         total_write_bytes: Some(to_i64(bytes)?),
         file_size_in_bytes: Some(to_i64(bytes)?),

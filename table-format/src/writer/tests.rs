@@ -7,6 +7,7 @@ mod concurrent;
 mod crash;
 mod failed_writes;
 mod fsck;
+mod indexes;
 mod model;
 mod operations;
 mod random;
