@@ -13,6 +13,7 @@
 mod archival;
 mod bad_input;
 mod cleaning;
+mod clustering;
 mod compaction;
 mod concurrent_writers;
 mod exactly_once;

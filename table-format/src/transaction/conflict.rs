@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::key_range::KeyRangeIndex;
 use crate::timeline::metadata::{
-    CommitMetadata, CompactionPlan, RequestedReplaceMetadata, RollbackPlan, WriteStat,
+    CommitMetadata, CompactionPlan, RequestedReplaceMetadata, RollbackPlan, WriteOperation,
+    WriteStat,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::replace::Replaced;
@@ -76,7 +77,17 @@ impl Changes {
 
     /// The changes of a completed instant.
     fn of_commit(metadata: &CommitMetadata) -> Self {
-        Self::of(metadata.write_stats()).with_replaced(&metadata.partition_to_replace_file_ids)
+        let mut changes = Self::of(metadata.write_stats());
+        if metadata.operation_type.as_deref() == Some(WriteOperation::Cluster.as_str()) {
+            // The keys of its new groups are those of the groups that it replaces, and no partition loses a row.
+            changes.inserted.clear();
+            let replaced = changes.with_replaced(&metadata.partition_to_replace_file_ids);
+            return Self {
+                replaced: BTreeSet::new(),
+                ..replaced
+            };
+        }
+        changes.with_replaced(&metadata.partition_to_replace_file_ids)
     }
 }
 
@@ -124,6 +135,33 @@ pub(crate) async fn check_conflicts(
         }
     }
     Ok(inserted)
+}
+
+/// Refuses to complete a clustering when a write that is not among those `seen` has changed a file group that it replaces:
+/// the rows of that write would go out of sight.
+///
+/// # Errors
+/// `Conflict`; what the store says.
+pub(crate) async fn check_clustered(
+    timeline: &ActiveTimeline,
+    clustering: &Instant,
+    replaced: &Replaced,
+    seen: &BTreeSet<InstantTime>,
+) -> Result<()> {
+    let mine = Changes::default().with_replaced(replaced).touched;
+    let others = timeline
+        .completed_writes()
+        .filter(|instant| !seen.contains(&instant.time));
+    for other in others {
+        let theirs = Changes::of_commit(&timeline.read_metadata(other).await?);
+        if !mine.is_disjoint(&theirs.touched) {
+            let what = format!(
+                "{other} has changed one of the file groups that it replaces; execute the plan again"
+            );
+            return Err(conflict(clustering, what));
+        }
+    }
+    Ok(())
 }
 
 /// Pending plans that name file groups of ours.

@@ -19,6 +19,7 @@ use crate::service::Services;
 use crate::timeline::{Action, Instant, InstantTime};
 
 use options::CompactionOptions;
+pub(in crate::service) use strategy::metrics_of;
 
 const CDC_ENABLED: &str = "hoodie.table.cdc.enabled";
 
