@@ -304,6 +304,8 @@ fn plans_of_each_are_executed_by_the_other() {
     for kind in ["cow", "mor"] {
         let dir = tempfile::tempdir().unwrap();
         let table = table_of_small_groups(dir.path(), kind);
+        // Logs in the plan, on merge-on-read.
+        write(dir.path(), &table, 0..30);
         let before = rows(&table);
         let check = |spark: &mut Spark, when: &str| {
             assert_eq!(rows(&table), before, "{when}");

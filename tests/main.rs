@@ -12,6 +12,7 @@
 
 mod archival;
 mod bad_input;
+mod changes;
 mod cleaning;
 mod clustering;
 mod compaction;

@@ -4,6 +4,7 @@
 //! `WriteStat`. Nothing here is visible to readers before [`Transaction::commit`].
 
 mod bulk_insert;
+mod change_log;
 mod combine;
 mod context;
 mod copy_on_write;
@@ -26,6 +27,7 @@ pub use bulk_insert::{BulkInsertFactory, BulkInsertWriter};
 pub use options::WriterOptions;
 
 pub(crate) use bulk_insert::{base_file_stat, to_i64};
+pub(crate) use change_log::ChangeLogFormat;
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT, MarkerKind, PARTITION_METADATA};
 pub(crate) use early_conflict::EarlyDetection;
