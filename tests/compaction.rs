@@ -195,10 +195,7 @@ fn compact(table: &Path, words: &[&str]) -> Vec<Value> {
 }
 
 /// Kinds that are not compacted here, and what the refusal says.
-const REFUSED: [(&str, &str); 2] = [
-    ("cdc_data_before_after", "it logs change data"),
-    ("downgraded", "version 6 tables can be read only"),
-];
+const REFUSED: [(&str, &str); 1] = [("downgraded", "version 6 tables can be read only")];
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();

@@ -12,7 +12,9 @@
 
 mod archival;
 mod bad_input;
+mod changes;
 mod cleaning;
+mod clustering;
 mod compaction;
 mod concurrent_writers;
 mod exactly_once;

@@ -65,6 +65,8 @@ impl LakeTable {
         let options = WriterOptions::from_properties(&config.sink.hoodie)?
             .with_row_group_bytes(row_group_bytes);
         let lease = leases.of(&storage, env).await?;
+        let services = TableServices::new(&name, &table, env, &config.sink.hoodie)?;
+        services.execute_planned_clusterings().await?;
         let mut writer = table
             .leased_writer(env.clone(), options, lease)
             .await
@@ -79,7 +81,6 @@ impl LakeTable {
                 "columns follow the source from the next commit on"
             );
         }
-        let services = TableServices::new(&name, &table, env, &config.sink.hoodie);
         Ok(Self {
             name,
             table,
@@ -105,8 +106,9 @@ impl LakeTable {
         }
     }
 
-    /// Begins an instant.
+    /// Begins an instant, as soon as no clustering is under way.
     pub(crate) async fn begin(&mut self, operation: WriteOperation) -> Result<()> {
+        self.services.finish_clustering().await;
         self.open = Some(self.writer.begin(operation).await?);
         Ok(())
     }

@@ -102,6 +102,21 @@ impl Spark {
         self.ask(json!({"cmd": "sql", "sql": statement}));
     }
 
+    /// Lets Spark plan (`schedule`) a clustering, or execute those that are planned (`execute`).
+    pub(crate) fn clustering(&mut self, table: &Path, op: &str) {
+        let options = [
+            "hoodie.metadata.enable=false",
+            "hoodie.write.auto.upgrade=false",
+            "hoodie.write.table.version=9",
+        ];
+        let statement = format!(
+            "CALL run_clustering(path => '{}', op => '{op}', options => '{}')",
+            table.display(),
+            options.join(",")
+        );
+        self.ask(json!({"cmd": "sql", "sql": statement}));
+    }
+
     /// Lets Spark's writer do something with rows; a table that is not there is made with these options.
     pub(crate) fn write(
         &mut self,

@@ -2,6 +2,7 @@
 
 mod archive;
 mod clean;
+mod cluster;
 mod compact;
 mod create;
 mod fsck;
@@ -56,6 +57,19 @@ Examples:
 
 Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
     Compact(compact::CompactArgs),
+    /// Put small file groups together, in the order of columns if asked for
+    #[command(after_help = "\
+Examples:
+  lakebed table cluster lake/shop/orders                                    execute what is planned, then plan and execute the rest
+  lakebed table cluster lake/shop/orders --sort-columns city,ts --set hoodie.layout.optimize.strategy=z-order
+  lakebed table cluster lake/shop/orders --set hoodie.clustering.plan.strategy.partition.selected=day=1,day=2
+  lakebed table cluster lake/shop/orders --schedule-only                    plan, for any engine to execute
+  lakebed table cluster lake/shop/orders --execute 20261121093000123        execute a plan, of any engine; without instant all
+
+Small are file groups below hoodie.clustering.plan.strategy.small.file.limit (300 MiB). Writes to file groups of a pending
+plan are refused, so stop other writers, or let the daemon cluster (hoodie.clustering.inline: true in its sink). A plan whose
+execution failed stays; executing it again begins anew.")]
+    Cluster(cluster::ClusterArgs),
     /// Delete the files that no query needs any more
     #[command(after_help = "\
 Examples:
@@ -125,6 +139,7 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
         TableCommand::Show(args) => show::show(args).await.map_err(Failure::other)?,
         TableCommand::Timeline(args) => timeline::timeline(args).await.map_err(Failure::other)?,
         TableCommand::Compact(args) => compact::compact(args).await.map_err(Failure::other)?,
+        TableCommand::Cluster(args) => cluster::cluster(args).await.map_err(Failure::other)?,
         TableCommand::Clean(args) => clean::clean(args).await.map_err(Failure::other)?,
         TableCommand::Archive(args) => archive::archive(args).await.map_err(Failure::other)?,
         TableCommand::Savepoint(command) => savepoint::savepoint(command)

@@ -5,6 +5,7 @@
 //! from the columns of base batch and log batches.
 
 mod base;
+mod changes;
 mod columns;
 mod commit_filter;
 mod filter;
@@ -30,6 +31,9 @@ use crate::file_group::{BaseFile, FileSlice, Visibility};
 use crate::storage::Storage;
 
 pub(crate) use base::BaseRows;
+pub(crate) use changes::{
+    ChangeContext, ChangeSource, change_image, changes_schema, image_fields, read_changes,
+};
 pub(crate) use commit_filter::CommitFilter;
 pub use filter::BaseFileFilter;
 pub(crate) use merge::MergeCounts;

@@ -256,7 +256,10 @@ impl Transaction {
         let kept: BTreeSet<&str> = self
             .upserter
             .written()
-            .filter_map(|stat| stat.path.as_deref())
+            .flat_map(|stat| {
+                let logs = stat.cdc_stats.iter().flat_map(BTreeMap::keys);
+                stat.path.iter().chain(logs).map(String::as_str)
+            })
             .collect();
         for path in self.context.files.created() {
             if !kept.contains(path.as_str()) {

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::IndexConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::Index;
 use crate::index::groups::FileGroups;
+use crate::index::{Index, index_of};
 use crate::timeline::metadata::{
-    CommitMetadata, CompactionPlan, RequestedReplaceMetadata, RollbackPlan, WriteStat,
+    CommitMetadata, CompactionPlan, RequestedReplaceMetadata, RollbackPlan, WriteOperation,
+    WriteStat,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::replace::Replaced;
@@ -80,8 +82,17 @@ impl Changes {
 
     /// The changes of a completed instant.
     fn of_commit(index: &dyn Index, metadata: &CommitMetadata) -> Self {
-        Self::of(index, metadata.write_stats())
-            .with_replaced(index, &metadata.partition_to_replace_file_ids)
+        let mut changes = Self::of(index, metadata.write_stats());
+        let replaced = &metadata.partition_to_replace_file_ids;
+        if metadata.operation_type.as_deref() == Some(WriteOperation::Cluster.as_str()) {
+            // The keys of its new groups are those of the groups that it replaces, and no partition loses a row.
+            changes.inserted.clear();
+            return Self {
+                replaced: BTreeSet::new(),
+                ..changes.with_replaced(index, replaced)
+            };
+        }
+        changes.with_replaced(index, replaced)
     }
 }
 
@@ -130,6 +141,37 @@ pub(crate) async fn check_conflicts(
         }
     }
     Ok(inserted)
+}
+
+/// Refuses to complete a clustering when a write that is not among those `seen` has changed a file group that it replaces:
+/// the rows of that write would go out of sight.
+///
+/// # Errors
+/// `Conflict`; what the store says.
+pub(crate) async fn check_clustered(
+    timeline: &ActiveTimeline,
+    clustering: &Instant,
+    replaced: &Replaced,
+    seen: &BTreeSet<InstantTime>,
+) -> Result<()> {
+    // By file id: whichever index the writers use.
+    let index = index_of(&IndexConfig::KeyRange);
+    let mine = Changes::default()
+        .with_replaced(index.as_ref(), replaced)
+        .touched;
+    let others = timeline
+        .completed_writes()
+        .filter(|instant| !seen.contains(&instant.time));
+    for other in others {
+        let theirs = Changes::of_commit(index.as_ref(), &timeline.read_metadata(other).await?);
+        if !mine.is_disjoint(&theirs.touched) {
+            let what = format!(
+                "{other} has changed one of the file groups that it replaces; execute the plan again"
+            );
+            return Err(conflict(clustering, what));
+        }
+    }
+    Ok(())
 }
 
 /// Pending plans that name file groups of ours.

@@ -12,7 +12,7 @@ use crate::timeline::{Action, ActiveTimeline};
 use crate::transaction::commit::Transaction;
 
 /// File ids by partition path.
-pub(super) type Replaced = BTreeMap<String, Vec<String>>;
+pub(crate) type Replaced = BTreeMap<String, Vec<String>>;
 
 impl Transaction {
     /// The groups that this instant replaces: those of the partitions that it overwrites or drops, except its own.

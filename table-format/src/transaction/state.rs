@@ -125,16 +125,6 @@ impl WritableTable {
                 "its merge mode is CUSTOM, whose rules only its own merger knows".to_owned(),
             ));
         }
-        if config
-            .properties()
-            .get("hoodie.table.cdc.enabled")
-            .is_some_and(|value| value.trim() == "true")
-        {
-            return Err(refuse(
-                "it logs change data (hoodie.table.cdc.enabled), which this version does not"
-                    .to_owned(),
-            ));
-        }
         if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
             return Err(refuse(format!(
                 "it merges parts of rows ({}={mode}), which this version does not",

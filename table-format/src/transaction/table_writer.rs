@@ -29,7 +29,9 @@ use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
 use crate::transaction::replace::requested_content;
 use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
-use crate::writer::{DataFiles, EarlyDetection, OrderingColumns, WriteContext, WriterOptions};
+use crate::writer::{
+    ChangeLogFormat, DataFiles, EarlyDetection, OrderingColumns, WriteContext, WriterOptions,
+};
 
 /// Between two looks at a write that is only announced.
 const ANNOUNCED_PAUSE: Duration = Duration::from_millis(50);
@@ -378,6 +380,7 @@ fn write_context(
         delete_marks: DeleteMarks::try_new(&table.config, schema, &state.options.properties)?,
         visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
         is_merge_on_read: table.config.table_type() == TableType::MergeOnRead,
+        change_log: ChangeLogFormat::of_table(&table.config, schema)?.map(Arc::new),
         files: DataFiles::new(state.storage.clone(), instant.time.clone())
             .with_early_detection(early),
     })

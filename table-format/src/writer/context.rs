@@ -18,6 +18,7 @@ use crate::schema::adapt::adapt_batch;
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
 use crate::timeline::metadata::WriteOperation;
+use crate::writer::change_log::ChangeLogFormat;
 use crate::writer::ordering::OrderingColumns;
 use crate::writer::{DataFiles, WriterOptions};
 
@@ -45,6 +46,8 @@ pub(crate) struct WriteContext {
     /// What was committed when the instant began.
     pub(crate) visibility: Arc<Visibility>,
     pub(crate) is_merge_on_read: bool,
+    /// How changes are logged beside the rows, if the table wants that.
+    pub(crate) change_log: Option<Arc<ChangeLogFormat>>,
     pub(crate) files: DataFiles,
 }
 

@@ -9,7 +9,7 @@ use arrow::array::Array;
 use crate::codec::delete_record::OrderingValue;
 use crate::env::run_on_cpu;
 use crate::error::Result;
-use crate::file_group::{FileUpload, LogBlocks};
+use crate::file_group::{FileSlice, FileUpload, LogBlocks, LogFile};
 use crate::index::groups::Group;
 use crate::index::key_value::{KeyColumn, KeyRange};
 use crate::index::load::slice_bytes;
@@ -64,12 +64,12 @@ pub(crate) async fn append_to_log(
     let bytes = upload.finish().await?;
     let mut log = new.file;
     log.size_bytes = bytes;
-    let name = log.to_string();
+    let beneath = Beneath::of(context, &group.slice, &log);
     let stat = WriteStat {
         file_id: Some(group.slice.file_id.clone()),
         path: Some(new.path),
         partition_path: Some(group.slice.partition_path.clone()),
-        prev_commit: Some(context.instant.to_string()),
+        prev_commit: Some(beneath.instant),
         num_writes: Some(to_i64(rows)?),
         num_inserts: Some(to_i64(new_rows)?),
         num_update_writes: Some(to_i64(rows.saturating_sub(new_rows))?),
@@ -78,14 +78,45 @@ pub(crate) async fn append_to_log(
         file_size_in_bytes: Some(to_i64(bytes)?),
         log_version: i32::try_from(log.version).ok(),
         log_offset: Some(0),
-        base_file: Some(String::new()),
-        log_files: Some(vec![name]),
+        base_file: Some(beneath.base_file),
+        log_files: Some(beneath.log_files),
         ..zero_stat()
     };
     group.slice.log_files.push(log);
     group.range = KeyRange::join_all(group.range, added);
     group.bytes = slice_bytes(&group.slice);
     Ok((group, stat))
+}
+
+/// What a stat says of the slice that a log lies on. Only tables that log changes need it: there the log itself tells them,
+/// together with what is beneath. Java: HoodieAppendHandle#populateWriteStatWithMetadataTableFields.
+struct Beneath {
+    instant: String,
+    base_file: String,
+    log_files: Vec<String>,
+}
+
+impl Beneath {
+    fn of(context: &WriteContext, slice: &FileSlice, log: &LogFile) -> Self {
+        if context.change_log.is_none() {
+            return Self {
+                instant: context.instant.to_string(),
+                base_file: String::new(),
+                log_files: vec![log.to_string()],
+            };
+        }
+        let base = slice.base_file.as_ref();
+        Self {
+            instant: slice.base_instant.to_string(),
+            base_file: base.map_or_else(String::new, ToString::to_string),
+            log_files: slice
+                .log_files
+                .iter()
+                .chain([log])
+                .map(ToString::to_string)
+                .collect(),
+        }
+    }
 }
 
 fn encode(

@@ -5,6 +5,7 @@
 
 mod bucket_load;
 mod bulk_insert;
+mod change_log;
 mod combine;
 mod context;
 mod copy_on_write;
@@ -28,6 +29,7 @@ pub use options::WriterOptions;
 
 pub(crate) use bucket_load::BucketLoad;
 pub(crate) use bulk_insert::{base_file_stat, to_i64};
+pub(crate) use change_log::ChangeLogFormat;
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT, MarkerKind, PARTITION_METADATA};
 pub(crate) use early_conflict::EarlyDetection;

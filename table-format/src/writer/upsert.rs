@@ -267,6 +267,15 @@ impl Upserter {
         stat.num_inserts = sum(stat.num_inserts, earlier.num_inserts);
         stat.num_update_writes = sum(stat.num_update_writes, earlier.num_update_writes);
         stat.num_deletes = sum(stat.num_deletes, earlier.num_deletes);
+        if let Some(logs) = &earlier.cdc_stats {
+            let all = stat.cdc_stats.get_or_insert_default();
+            all.extend(logs.iter().map(|(path, bytes)| (path.clone(), *bytes)));
+        }
+        if is_new_group && self.context.change_log.is_some() {
+            // Whoever reads the changes takes every row of a new group for an insert, and goes by these numbers.
+            stat.num_inserts = stat.num_writes;
+            (stat.num_update_writes, stat.num_deletes) = (Some(0), Some(0));
+        }
         Ok((group, stat, old))
     }
 }
