@@ -7,6 +7,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::latest_slices;
 use crate::file_group::{FileSlice, Horizon, Visibility};
+use crate::index::bucket_id::looks_like_bucket;
 use crate::service::compaction::{Due, metrics_of};
 use crate::service::planned_groups::groups_in_plans;
 use crate::storage::Storage;
@@ -29,8 +30,6 @@ const ATTEMPTS: usize = 5;
 const EXECUTION_CLASS: &str =
     "org.apache.hudi.client.clustering.run.strategy.SparkSortAndSizeExecutionStrategy";
 const RECORD_VERSION: i32 = 1;
-/// File ids of bucketed tables begin with the number of their bucket.
-const BUCKET_DIGITS: usize = 8;
 /// Java: HoodieTableMetaClient#getHashingMetadataPath.
 const BUCKET_RECORDS: &str = ".hoodie/.bucket_index/consistent_hashing_metadata";
 
@@ -98,17 +97,14 @@ async fn choose(
 }
 
 /// A bucket index would lose file groups that got other ids. Nothing in a table's properties tells of one: consistent hashing
-/// keeps records of its own, and plain buckets show in the ids, which a random one resembles with a chance of one in 43.
+/// keeps records of its own, and plain buckets show in the ids.
 async fn refuse_buckets(
     storage: &Storage,
     config: &TableConfig,
     slices: &[FileSlice],
 ) -> Result<()> {
-    let is_bucket = |slice: &FileSlice| {
-        let digits = slice.file_id.bytes().take_while(u8::is_ascii_digit);
-        digits.count() >= BUCKET_DIGITS
-    };
-    let has_buckets = slices.len() > 1 && slices.iter().all(is_bucket);
+    let is_bucket = |slice: &FileSlice| looks_like_bucket(&slice.file_id);
+    let has_buckets = !slices.is_empty() && slices.iter().all(is_bucket);
     if !has_buckets && storage.list(BUCKET_RECORDS).await?.dirs.is_empty() {
         return Ok(());
     }
