@@ -388,10 +388,8 @@ fn plain(table_type: TableType) -> Shape {
 }
 
 async fn refusal(table: &Table, settings: &[(&str, &str)]) -> crate::Error {
-    try_writer(table, settings)
-        .await
-        .err()
-        .expect("the writer is refused")
+    let opened = try_writer(table, settings).await;
+    opened.expect_err("the writer is refused")
 }
 
 #[tokio::test]
