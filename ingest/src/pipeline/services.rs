@@ -5,21 +5,26 @@
 //! next start after this value was dropped in the middle of one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use table_format::config::TableType;
 use table_format::env::Env;
 use table_format::service::Services;
 use table_format::table::Table;
+use table_format::timeline::Action;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::progress::TableProgress;
 use crate::error::Result;
 
 /// The services of one lake table.
 #[derive(Debug)]
 pub(crate) struct TableServices {
-    table: String,
+    table: Table,
+    progress: Arc<TableProgress>,
     has_logs: bool,
     services: Services,
     round: Option<JoinHandle<()>>,
@@ -29,13 +34,14 @@ pub(crate) struct TableServices {
 impl TableServices {
     /// Services by the `hoodie.*` options of the pipeline.
     pub(crate) fn new(
-        name: &str,
+        progress: &Arc<TableProgress>,
         table: &Table,
         env: &Env,
         properties: &BTreeMap<String, String>,
     ) -> Self {
         Self {
-            table: name.to_owned(),
+            table: table.clone(),
+            progress: Arc::clone(progress),
             has_logs: table.config().table_type() == TableType::MergeOnRead,
             services: table.services(env.clone(), properties.clone()),
             round: None,
@@ -55,11 +61,21 @@ impl TableServices {
         let (table, services, has_logs) =
             (self.table.clone(), self.services.clone(), self.has_logs);
         let (runtime, stop) = (Handle::current(), self.stop.clone());
+        let progress = Arc::clone(&self.progress);
         // A thread of its own: the compiler cannot see that the services' futures may move between threads.
         self.round = Some(tokio::task::spawn_blocking(move || {
-            let round = stop.run_until_cancelled(run(&services, has_logs));
-            if let Some(Err(error)) = runtime.block_on(round) {
-                tracing::warn!(table, %error, "a table service failed; it is tried again after the next commit");
+            let round = async {
+                let ran = run(&services, has_logs).await;
+                let pending = pending_services(&table).await;
+                ran.and(pending)
+            };
+            match runtime.block_on(stop.run_until_cancelled(round)) {
+                None => {}
+                Some(Ok(pending)) => progress.pending_services.store(pending, Relaxed),
+                Some(Err(error)) => {
+                    progress.service_failures.fetch_add(1, Relaxed);
+                    tracing::warn!(table = progress.name, %error, "a table service failed; it is tried again after the next commit");
+                }
             }
         }));
     }
@@ -69,7 +85,7 @@ impl TableServices {
         if let Some(round) = self.round.take()
             && let Err(error) = round.await
         {
-            tracing::warn!(table = self.table, %error, "a table service died");
+            tracing::warn!(table = self.progress.name, %error, "a table service died");
         }
     }
 }
@@ -88,4 +104,17 @@ async fn run(services: &Services, has_logs: bool) -> Result<()> {
     services.clean_if_due().await?;
     services.archive_if_due().await?;
     Ok(())
+}
+
+/// How many plans of compactions and clusterings wait for their execution.
+pub(crate) async fn pending_services(table: &Table) -> Result<u64> {
+    let timeline = table.timeline().await?;
+    let is_plan = |action: Action| {
+        matches!(
+            action,
+            Action::Compaction | Action::LogCompaction | Action::Clustering
+        )
+    };
+    let plans = timeline.pending().filter(|instant| is_plan(instant.action));
+    Ok(plans.count() as u64)
 }
