@@ -2,8 +2,11 @@
 
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod discover;
 pub(crate) mod query;
+pub(crate) mod resnapshot;
 pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod table;
 
 use std::fmt;

@@ -1,5 +1,6 @@
 //! The rows of a query as text or files: streamed batch by batch, never held as a whole (a table for people excepted).
 
+mod aligned;
 mod cell;
 mod lines;
 mod table;
@@ -18,6 +19,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use query::RowStream;
 
+pub(crate) use aligned::{aligned, print_lines};
 use lines::{Csv, Json};
 use table::TextTable;
 

@@ -8,22 +8,27 @@
 //! next start after this value was dropped in the middle of one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use table_format::config::TableType;
 use table_format::env::Env;
 use table_format::service::Services;
 use table_format::table::Table;
+use table_format::timeline::Action;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::progress::TableProgress;
 use crate::error::{Error, Result};
 
 /// The services of one lake table.
 #[derive(Debug)]
 pub(crate) struct TableServices {
-    table: String,
+    table: Table,
+    progress: Arc<TableProgress>,
     has_logs: bool,
     clusters: bool,
     services: Services,
@@ -36,14 +41,15 @@ pub(crate) struct TableServices {
 impl TableServices {
     /// Services by the `hoodie.*` options of the pipeline.
     pub(crate) fn new(
-        name: &str,
+        progress: &Arc<TableProgress>,
         table: &Table,
         env: &Env,
         properties: &BTreeMap<String, String>,
     ) -> Result<Self> {
         let services = table.services(env.clone(), properties.clone());
         Ok(Self {
-            table: name.to_owned(),
+            table: table.clone(),
+            progress: Arc::clone(progress),
             has_logs: table.config().table_type() == TableType::MergeOnRead,
             clusters: services.clusters_beside_writers()?,
             services,
@@ -82,19 +88,23 @@ impl TableServices {
         let (table, services) = (self.table.clone(), self.services.clone());
         let (has_logs, clusters) = (self.has_logs, self.clusters);
         let (runtime, stop) = (Handle::current(), self.stop.clone());
+        let progress = Arc::clone(&self.progress);
         let (clustered, clustering) = oneshot::channel();
         self.clustering = Some(clustering);
         // A thread of its own: the compiler cannot see that the services' futures may move between threads.
         self.round = Some(tokio::task::spawn_blocking(move || {
-            let round = stop.run_until_cancelled(async {
-                if clusters {
-                    services.cluster_if_due().await?;
+            let round = async {
+                let ran = run(&services, has_logs, clusters, clustered).await;
+                let pending = pending_services(&table).await;
+                ran.and(pending)
+            };
+            match runtime.block_on(stop.run_until_cancelled(round)) {
+                None => {}
+                Some(Ok(pending)) => progress.pending_services.store(pending, Relaxed),
+                Some(Err(error)) => {
+                    progress.service_failures.fetch_add(1, Relaxed);
+                    tracing::warn!(table = progress.name, %error, "a table service failed; it is tried again after the next commit");
                 }
-                drop(clustered);
-                run(&services, has_logs).await
-            });
-            if let Some(Err(error)) = runtime.block_on(round) {
-                tracing::warn!(table, %error, "a table service failed; it is tried again after the next commit");
             }
         }));
     }
@@ -112,7 +122,7 @@ impl TableServices {
         if let Some(round) = self.round.take()
             && let Err(error) = round.await
         {
-            tracing::warn!(table = self.table, %error, "a table service died");
+            tracing::warn!(table = self.progress.name, %error, "a table service died");
         }
     }
 }
@@ -123,12 +133,35 @@ impl Drop for TableServices {
     }
 }
 
-/// Each looks first whether it is due, which costs a listing of the timeline.
-async fn run(services: &Services, has_logs: bool) -> Result<()> {
+/// Each looks first whether it is due, which costs a listing of the timeline. `clustered` goes when the clustering has ended,
+/// whatever came of it.
+async fn run(
+    services: &Services,
+    has_logs: bool,
+    clusters: bool,
+    clustered: oneshot::Sender<()>,
+) -> Result<()> {
+    if clusters {
+        services.cluster_if_due().await?;
+    }
+    drop(clustered);
     if has_logs {
         services.compact_if_due().await?;
     }
     services.clean_if_due().await?;
     services.archive_if_due().await?;
     Ok(())
+}
+
+/// How many plans of compactions and clusterings wait for their execution.
+pub(crate) async fn pending_services(table: &Table) -> Result<u64> {
+    let timeline = table.timeline().await?;
+    let is_plan = |action: Action| {
+        matches!(
+            action,
+            Action::Compaction | Action::LogCompaction | Action::Clustering
+        )
+    };
+    let plans = timeline.pending().filter(|instant| is_plan(instant.action));
+    Ok(plans.count() as u64)
 }

@@ -154,13 +154,11 @@ async fn copy_rows(
             })
             .await?;
         if let Some(log) = log {
-            log.write(
-                merge
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .full_blocks(),
-            )
-            .await?;
+            let blocks = merge
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .full_blocks();
+            log.write(blocks).await?;
         }
     }
     let rest = Arc::clone(&merge);
