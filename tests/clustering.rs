@@ -224,11 +224,11 @@ fn the_command_plans_executes_and_says_what_it_did() {
     }
 }
 
-/// Whether the timeline has a completed clustering.
+/// Whether the table is there and its timeline has a completed clustering.
 fn is_clustered(table: &Path) -> bool {
-    let words = ["table", "timeline", table.to_str().unwrap(), "--json"];
-    let lines = lakebed(&words).success();
-    let mut instants = lines
+    let listed = lakebed(&["table", "timeline", table.to_str().unwrap(), "--json"]);
+    let mut instants = listed
+        .stdout
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     instants.any(|instant| instant["action"] == "replacecommit" && instant["state"] == "completed")

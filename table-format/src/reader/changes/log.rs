@@ -29,6 +29,7 @@ pub(super) fn read(
                 let blocks: Vec<LogBlock> = LogBlockReader::new(bytes).collect::<Result<_>>()?;
                 let batches = blocks.into_iter().map(move |block| {
                     let (context, path) = (context.clone(), path.clone());
+                    // Booked as long as there are blocks.
                     let _ = &held;
                     Ok::<_, Error>((context, path, block))
                 });

@@ -174,8 +174,8 @@ fn shapes() -> impl Iterator<Item = Shape> {
 async fn changes_lead_from_state_to_state_over_compactions_and_clusterings() {
     for (shape, mode) in shapes().flat_map(|shape| MODES.map(|mode| (shape, mode))) {
         let mut history = History::begin(shape, mode).await;
-        history.write(&[rows(0..60, Some(1))]).await;
-        history.write(&[rows(30..90, Some(2))]).await;
+        history.write(&[rows(0..200, Some(1))]).await;
+        history.write(&[rows(150..400, Some(2))]).await;
         history.write(&[rows(40..45, None)]).await;
         let services = history.table.services(env(), BTreeMap::new());
         if shape.table_type == TableType::MergeOnRead {
