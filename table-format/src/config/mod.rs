@@ -6,7 +6,7 @@ mod lock;
 mod new_table;
 mod table;
 
-pub use kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
+pub use kind::{ColumnMerge, KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
 pub use lock::LockSettings;
 pub(crate) use lock::{LockPatience, LockProviderKind};
 pub use new_table::NewTable;

@@ -1,6 +1,7 @@
 //! `Table`: opens a table and hands out what others work with.
 
 mod archived;
+mod changes;
 pub(crate) mod create;
 mod snapshot;
 mod write_options;
@@ -10,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Storage;
 use crate::timeline::ActiveTimeline;
 
+pub use changes::{ChangeWindow, CommitChange, GroupChange};
 pub use create::TableSpec;
 pub use snapshot::Snapshot;
 

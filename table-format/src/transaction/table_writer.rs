@@ -16,6 +16,7 @@ use crate::index::load::load_index;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
+use crate::schema::evolution::SchemaHistory;
 use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
@@ -79,6 +80,13 @@ impl Table {
     ) -> Result<TableWriter> {
         if env.locks.is_optimistic() {
             options.failed_writes.policy = FailedWritesPolicy::Lazy;
+        }
+        if SchemaHistory::is_kept(self.storage()).await? {
+            return Err(Error::unsupported(format!(
+                "table {}: its columns were changed by schema on read (.hoodie/.schema): it can be read only; write it with \
+                 the engine that changed them",
+                self.config().name()
+            )));
         }
         let known = Known {
             schema: self.schema().await?,

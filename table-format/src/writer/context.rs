@@ -108,6 +108,7 @@ impl WriteContext {
             schema: Arc::clone(&self.base_format.schema),
             visibility: Arc::clone(&self.visibility),
             commits: None,
+            evolution: None,
         }
     }
 

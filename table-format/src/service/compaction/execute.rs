@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::{BaseFileFormat, Horizon, Visibility};
 use crate::reader::ReadContext;
 use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
+use crate::schema::evolution::SchemaHistory;
 use crate::schema::meta::{with_meta_columns, without_meta_columns};
 use crate::storage::Storage;
 use crate::table::Table;
@@ -54,6 +55,12 @@ pub(super) async fn execute(
         let version = plan.version.unwrap_or_default();
         return Err(Error::unsupported(format!(
             "its plan is of version {version}"
+        )));
+    }
+    if SchemaHistory::is_kept(storage).await? {
+        return Err(Error::unsupported(format!(
+            "table {}: its columns were changed by schema on read (.hoodie/.schema); compact it with the engine that changed them",
+            config.name()
         )));
     }
     let inputs = Inputs::find(storage, config, timeline, &plan, time).await?;
@@ -144,6 +151,7 @@ fn compactor(
             schema: Arc::clone(&with_meta),
             visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
             commits: None,
+            evolution: None,
         },
         env: env.clone(),
         format: BaseFileFormat {

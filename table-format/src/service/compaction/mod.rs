@@ -179,6 +179,9 @@ fn check_can_merge(config: &TableConfig) -> Result<()> {
     if config.drops_partition_columns() {
         return refuse("its base files lack the partition columns".to_owned());
     }
+    if config.column_merge()?.is_some() {
+        return refuse("its records are merged column by column".to_owned());
+    }
     // Hudi's compaction logs the change data of the rows that it merges.
     let cdc = config.properties().get_non_blank(CDC_ENABLED);
     if cdc.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
