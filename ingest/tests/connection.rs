@@ -13,7 +13,10 @@ use crate::support::{self, MariaDb};
 #[tokio::test]
 async fn logs_in_with_every_kind_of_account() {
     let plugins = support::interop().join("mariadb-plugins");
-    assert!(plugins.exists(), "{plugins:?} is missing: run scripts/setup");
+    assert!(
+        plugins.exists(),
+        "{plugins:?} is missing: run scripts/setup"
+    );
     let server = MariaDb::start(&[&format!("--plugin-dir={}", plugins.display())]).await;
     server
         .run(&[

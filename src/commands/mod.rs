@@ -2,8 +2,10 @@
 
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod generate;
 pub(crate) mod query;
 pub(crate) mod run;
+pub(crate) mod sql;
 pub(crate) mod table;
 
 use std::fmt;

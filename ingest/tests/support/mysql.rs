@@ -8,7 +8,7 @@ use ingest::config::Secret;
 use ingest::source::mysql::connection::{Connection, MySqlOptions};
 use tempfile::TempDir;
 
-use super::mariadb::free_port;
+use super::{interop, mariadb::free_port};
 
 const START_MAX: Duration = Duration::from_secs(120);
 

@@ -1,13 +1,14 @@
-//! `lakebed table timeline`: what has happened to a table.
+//! `lakebed table timeline`: what has happened to a table, by whom, how long it took, and what ran beside it.
 
-use std::collections::BTreeMap;
+mod picture;
 
+use query::inspect::{InstantFacts, timeline as instants_of};
 use serde_json::{Map, Value, json};
-use table_format::Result;
 use table_format::table::Table;
-use table_format::timeline::archived::Selection;
-use table_format::timeline::metadata::CommitMetadata;
-use table_format::timeline::{ActiveTimeline, Instant, State};
+
+use crate::display::{bytes, duration};
+use crate::output::grid;
+use picture::bars;
 
 /// A table, and which of its instants are shown.
 #[derive(Debug, clap::Args)]
@@ -22,120 +23,107 @@ pub(crate) struct TimelineArgs {
     json: bool,
 }
 
-pub(super) async fn timeline(args: &TimelineArgs) -> Result<Vec<String>> {
+pub(super) async fn timeline(args: &TimelineArgs) -> query::Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
-    let timeline = table.timeline().await?;
-    let mut lines = if args.archived {
-        archived(&table, &timeline, args.json).await?
-    } else {
-        Vec::new()
-    };
-    for instant in timeline.instants() {
-        let is_commit = instant.state == State::Completed && instant.action.is_write();
-        let metadata = if is_commit {
-            Some(timeline.read_metadata(instant).await?)
-        } else {
-            None
-        };
-        lines.push(if args.json {
-            instant_json(instant, metadata.as_ref()).to_string()
-        } else {
-            instant_text(instant, metadata.as_ref())
-        });
+    let instants = instants_of(&table, args.archived).await?;
+    if args.json {
+        return Ok(instants
+            .iter()
+            .map(|facts| as_json(facts).to_string())
+            .collect());
     }
-    Ok(lines)
+    Ok(as_text(&instants))
 }
 
-/// The archived instants, by begin time. What is on the active timeline still, or in the archive twice, is shown once.
-async fn archived(table: &Table, timeline: &ActiveTimeline, is_json: bool) -> Result<Vec<String>> {
-    let mut lines: BTreeMap<Instant, String> = BTreeMap::new();
-    table
-        .archived()
-        .await?
-        .visit(&Selection::default(), |archived| {
-            let instant = archived.instant.clone();
-            if timeline.find(&instant.time, instant.action).is_some() {
-                return Ok(());
-            }
-            let metadata = if instant.action.is_write() {
-                Some(archived.into_commit()?.1)
-            } else {
-                None
-            };
-            let line = if is_json {
-                let mut value = instant_json(&instant, metadata.as_ref());
-                value["archived"] = json!(true);
-                value.to_string()
-            } else {
-                format!("{} archived", instant_text(&instant, metadata.as_ref()))
-            };
-            lines.insert(instant, line);
-            Ok(())
-        })
-        .await?;
-    Ok(lines.into_values().collect())
-}
-
-fn state_name(state: State) -> &'static str {
-    match state {
-        State::Requested => "requested",
-        State::Inflight => "inflight",
-        State::Completed => "completed",
-    }
-}
-
-fn instant_json(instant: &Instant, metadata: Option<&CommitMetadata>) -> Value {
+fn as_json(facts: &InstantFacts) -> Value {
+    let instant = &facts.instant;
     let mut value = json!({
         "instant": instant.time.as_str(),
         "action": instant.action.as_str(),
-        "state": state_name(instant.state),
+        "state": facts.state(),
         "completion": instant.completion.as_ref().map(|time| time.as_str()),
+        "duration_ms": facts.duration_millis(),
     });
-    if let Some(metadata) = metadata {
-        let extra: Map<String, Value> = metadata
+    if is_written(facts) {
+        let extra: Map<String, Value> = facts
             .extra_metadata
             .iter()
             .map(|(key, text)| (key.clone(), text.as_str().into()))
             .collect();
-        value["operation"] = json!(metadata.operation_type);
-        value["files"] = json!(metadata.write_stats().count());
-        value["rows"] = json!(rows_written(metadata));
-        value["bytes"] = json!(bytes_written(metadata));
+        value["operation"] = json!(facts.operation);
+        value["files"] = json!(facts.files);
+        value["rows"] = json!(facts.rows);
+        value["inserts"] = json!(facts.inserts);
+        value["updates"] = json!(facts.updates);
+        value["deletes"] = json!(facts.deletes);
+        value["bytes"] = json!(facts.bytes);
+        value["writer"] = json!(facts.writer);
         value["extra_metadata"] = Value::Object(extra);
+    }
+    if facts.is_archived {
+        value["archived"] = json!(true);
     }
     value
 }
 
-fn instant_text(instant: &Instant, metadata: Option<&CommitMetadata>) -> String {
-    let completion = instant.completion.as_ref().map_or("", |time| time.as_str());
-    let mut line = format!(
-        "{:<18} {:<14} {:<10} {completion:<18} ",
-        instant.time.as_str(),
-        instant.action.as_str(),
-        state_name(instant.state)
-    );
-    if let Some(metadata) = metadata {
-        line.push_str(&format!(
-            "{:<14}{:>5} files {:>10} rows {:>12} bytes",
-            metadata.operation_type.as_deref().unwrap_or(""),
-            metadata.write_stats().count(),
-            rows_written(metadata),
-            bytes_written(metadata)
-        ));
+/// Whether the instant says what it wrote.
+fn is_written(facts: &InstantFacts) -> bool {
+    facts.state() == "completed" && facts.instant.action.is_write()
+}
+
+/// A line an instant. The last column draws how instants lie in time: what stands one below the other ran side by side.
+pub(crate) fn as_text(instants: &[InstantFacts]) -> Vec<String> {
+    let header = [
+        "instant",
+        "action",
+        "state",
+        "took",
+        "operation",
+        "files",
+        "rows",
+        "+",
+        "~",
+        "-",
+        "size",
+        "writer",
+        "side by side",
+    ];
+    let is_right = [
+        false, false, false, true, false, true, true, true, true, true, true, false, false,
+    ];
+    let rows: Vec<Vec<String>> = instants
+        .iter()
+        .zip(bars(instants))
+        .map(|(facts, bar)| {
+            let mut row = vec![
+                facts.instant.time.to_string(),
+                facts.instant.action.to_string(),
+                match facts.is_archived {
+                    true => "archived".to_owned(),
+                    false => facts.state().to_owned(),
+                },
+                facts.duration_millis().map(duration).unwrap_or_default(),
+            ];
+            row.extend(written(facts));
+            row.push(bar);
+            row
+        })
+        .collect();
+    grid(&header, &is_right, &rows)
+}
+
+fn written(facts: &InstantFacts) -> [String; 8] {
+    if !is_written(facts) {
+        return <[String; 8]>::default();
     }
-    line.trim_end().to_owned()
-}
-
-fn rows_written(metadata: &CommitMetadata) -> i64 {
-    metadata
-        .write_stats()
-        .filter_map(|stat| stat.num_writes)
-        .sum()
-}
-
-fn bytes_written(metadata: &CommitMetadata) -> i64 {
-    metadata
-        .write_stats()
-        .filter_map(|stat| stat.file_size_in_bytes)
-        .sum()
+    [
+        facts.operation.clone().unwrap_or_default(),
+        facts.files.to_string(),
+        facts.rows.to_string(),
+        facts.inserts.to_string(),
+        facts.updates.to_string(),
+        facts.deletes.to_string(),
+        bytes(u64::try_from(facts.bytes).unwrap_or(0)),
+        facts.writer.clone().unwrap_or_default(),
+    ]
 }
