@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration or preflight check failed, 130 interrupted.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::MultiProgress;
 
 use crate::commands::{self, Failure};
@@ -41,12 +41,18 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     /// Run SQL over tables of a lake
     Query(commands::query::QueryArgs),
+    /// A prompt for SQL over tables of a lake, or a script of statements
+    Sql(commands::sql::SqlArgs),
     /// Create, write and inspect a table
     #[command(
         subcommand,
         after_help = "Examples:\n  lakebed table write lake/trips --input trips.csv --op upsert --record-key id\n  lakebed table show lake/shop/orders\n  lakebed table timeline lake/shop/orders"
     )]
     Table(commands::table::TableCommand),
+    /// Print what makes a shell complete these commands
+    Completions(commands::generate::CompletionsArgs),
+    /// Write the manual pages
+    Man(commands::generate::ManArgs),
 }
 
 impl Cli {
@@ -63,7 +69,14 @@ impl Cli {
             Command::Resnapshot(args) => commands::resnapshot::run(args).await,
             Command::Demo(args) => commands::demo::run(args, area).await,
             Command::Query(args) => commands::query::run(args).await,
+            Command::Sql(args) => commands::sql::run(args).await,
             Command::Table(command) => commands::table::run(command).await,
+            Command::Completions(args) => {
+                commands::generate::completions(&args, Self::command()).map_err(Failure::other)
+            }
+            Command::Man(args) => {
+                commands::generate::man(&args, Self::command()).map_err(Failure::other)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ mod new_table;
 mod table;
 
 pub(crate) use index::{BucketConfig, IndexConfig, IndexType, kept_settings};
-pub use kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
+pub use kind::{ColumnMerge, KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
 pub use lock::LockSettings;
 pub(crate) use lock::{LockPatience, LockProviderKind};
 pub use new_table::NewTable;

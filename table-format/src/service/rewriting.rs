@@ -18,6 +18,7 @@ use crate::writer::{DataFiles, MARKER_ROOT, WriterOptions, constant_column};
 
 /// Distinguishes attempts of one instant; small enough for Java's `int`.
 const ATTEMPTS: u64 = 1_000_000_000;
+
 /// Reads the slices of one plan and writes what takes their place.
 #[derive(Debug)]
 pub(super) struct Rewriter {
@@ -49,6 +50,7 @@ impl Rewriter {
                 schema: Arc::clone(&with_meta),
                 visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
                 commits: None,
+                evolution: None,
             },
             env: env.clone(),
             format: BaseFileFormat {

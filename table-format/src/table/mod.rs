@@ -3,6 +3,7 @@
 mod archived;
 mod changes;
 pub(crate) mod create;
+mod logged_changes;
 mod snapshot;
 mod write_options;
 
@@ -11,8 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Storage;
 use crate::timeline::ActiveTimeline;
 
-pub use changes::{ChangeSplit, Changes};
+pub use changes::{ChangeWindow, CommitChange, GroupChange};
 pub use create::TableSpec;
+pub use logged_changes::{ChangeSplit, Changes};
 pub use snapshot::Snapshot;
 
 /// Table-relative path of the table's properties.

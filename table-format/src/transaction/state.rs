@@ -125,9 +125,9 @@ impl WritableTable {
                 "its merge mode is CUSTOM, whose rules only its own merger knows".to_owned(),
             ));
         }
-        if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
+        if config.column_merge()?.is_some() {
             return Err(refuse(format!(
-                "it merges parts of rows ({}={mode}), which this version does not",
+                "its records are merged column by column ({} or its payload class), which this version only reads",
                 key::PARTIAL_UPDATE_MODE
             )));
         }

@@ -18,6 +18,7 @@ use crate::index::load::load_groups;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
+use crate::schema::evolution::SchemaHistory;
 use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
@@ -88,6 +89,7 @@ impl Table {
         if env.locks.is_optimistic() {
             options.failed_writes.policy = FailedWritesPolicy::Lazy;
         }
+        SchemaHistory::require_none(self.storage(), self.config().name()).await?;
         let known = Known {
             schema: self.schema().await?,
             groups: Arc::new(FileGroups::default()),

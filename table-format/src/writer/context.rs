@@ -116,6 +116,7 @@ impl WriteContext {
             schema: Arc::clone(&self.base_format.schema),
             visibility: Arc::clone(&self.visibility),
             commits: None,
+            evolution: None,
         }
     }
 

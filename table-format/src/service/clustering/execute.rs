@@ -14,6 +14,7 @@ use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::PartitionFiles;
+use crate::schema::evolution::SchemaHistory;
 use crate::service::rewriting::{Rewriter, remove_debris, written_by};
 use crate::storage::Storage;
 use crate::table::Table;
@@ -80,6 +81,7 @@ impl Execution<'_> {
     async fn run(&self) -> Result<ExecutedClustering> {
         let (storage, config, timeline) = (self.storage, self.config, self.timeline);
         let time = &self.pending.time;
+        SchemaHistory::require_none(storage, config.name()).await?;
         let planned: RequestedReplaceMetadata = timeline.read_plan(self.pending).await?;
         let plan = planned
             .clustering_plan

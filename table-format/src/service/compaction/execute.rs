@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::schema::evolution::SchemaHistory;
 use crate::service::rewriting::{Rewriter, remove_debris};
 use crate::storage::Storage;
 use crate::table::Table;
@@ -49,6 +50,7 @@ pub(super) async fn execute(
             "its plan is of version {version}"
         )));
     }
+    SchemaHistory::require_none(storage, config.name()).await?;
     let inputs = Inputs::find(storage, config, timeline, &plan, time).await?;
     let schema = Table::new(storage.clone(), config.clone())
         .schema_text(timeline)

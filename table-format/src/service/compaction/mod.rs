@@ -178,6 +178,9 @@ fn check_can_merge(config: &TableConfig) -> Result<()> {
     if config.drops_partition_columns() {
         return refuse("its base files lack the partition columns".to_owned());
     }
+    if config.column_merge()?.is_some() {
+        return refuse("its records are merged column by column".to_owned());
+    }
     if config.base_file_format() != "PARQUET" {
         return refuse(format!(
             "its base files are of format {}",

@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reader::{ChangeContext, ChangeSource, ReadOptions, changes_schema, read_changes};
+use crate::schema::evolution::SchemaHistory;
 use crate::table::Table;
 use crate::timeline::archived::Selection;
 use crate::timeline::{ActiveTimeline, Instant, InstantTime};
@@ -114,6 +115,7 @@ impl Table {
             );
             return Err(Error::unsupported(message));
         }
+        SchemaHistory::require_none(self.storage(), name).await?;
         let timeline = self.timeline().await?;
         self.require_active(&timeline, since, until).await?;
         let schema = self.schema().await?;

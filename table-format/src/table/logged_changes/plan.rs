@@ -122,6 +122,7 @@ impl<'a> Commit<'a> {
             schema: Arc::clone(rows),
             visibility: Arc::new(Visibility::new(timeline, horizon)),
             commits: None,
+            evolution: None,
         };
         let mode = table.config().properties().get_non_blank(LOGGING_MODE);
         Ok(Self {
