@@ -1,4 +1,4 @@
-//! Where reading begins and goes on: start modes, another server after a failover, a purged log, tables loaded anew.
+//! Where reading begins and goes on: start modes, a purged log, tables loaded anew.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ impl History {
         let database = Database::mariadb();
         database.sql(
             "CREATE TABLE shop.t (id INT PRIMARY KEY, a VARCHAR(9)); INSERT INTO shop.t VALUES (1, 'one');
-             FLUSH BINARY LOGS; INSERT INTO shop.t VALUES (10, 'ten'); DELETE FROM shop.t WHERE id = 10;",
+             ALTER TABLE shop.t ADD b INT; FLUSH BINARY LOGS;
+             INSERT INTO shop.t VALUES (10, 'ten', 1); DELETE FROM shop.t WHERE id = 10;",
         );
         let status = database.sql("SHOW MASTER STATUS");
         let mut words = status.split_whitespace();
@@ -34,10 +35,10 @@ impl History {
             words.next().unwrap().to_owned(),
         );
         let gtid = database.sql("SELECT @@gtid_binlog_pos").trim().to_owned();
-        database.sql("INSERT INTO shop.t VALUES (2, 'two')");
+        database.sql("INSERT INTO shop.t VALUES (2, 'two', 2)");
         crate::support::pause(Duration::from_millis(2100));
         let time = database.sql("SELECT DATE_FORMAT(UTC_TIMESTAMP(), '%Y-%m-%dT%H:%i:%sZ')");
-        database.sql("FLUSH BINARY LOGS; INSERT INTO shop.t VALUES (3, 'three'); ALTER TABLE shop.t ADD b INT");
+        database.sql("FLUSH BINARY LOGS; INSERT INTO shop.t VALUES (3, 'three', 3)");
         Self {
             database,
             file,
@@ -56,6 +57,9 @@ fn ids(pipeline: &Pipeline) -> Vec<i64> {
 #[rstest]
 #[case::initial("initial", &[1, 2, 3])]
 #[case::latest("latest-offset", &[])]
+#[case::specific("specific-offset", &[2, 3])]
+#[case::gtid("gtid", &[2, 3])]
+#[case::timestamp("timestamp", &[3])]
 fn reading_begins_where_the_mode_says(#[case] mode: &str, #[case] expected: &[i64]) {
     let history = History::write();
     let offset = "scan.startup.specific-offset";

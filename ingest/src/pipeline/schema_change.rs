@@ -101,12 +101,19 @@ impl Streamer<'_> {
             }
             Change::Truncate(index) => self.empty(index, None, sql).await,
             Change::Recreate(index, from) => {
-                let created = self.created_or_asked(index, &from, sql).await?;
+                let created = match self.created(&from, &self.tables[index].source, None) {
+                    Ok(created) => created,
+                    Err(why) => self.ask(index, &why, sql).await?,
+                };
                 self.empty(index, Some(created), sql).await
             }
             Change::Born(index, from) => {
                 // The lake has the columns of today already, and rows are brought into them.
-                let created = self.created_or_asked(index, &from, sql).await?;
+                let known = &self.tables[index].source;
+                let created = match self.created(&from, known, known.charset.clone()) {
+                    Ok(created) => created,
+                    Err(why) => self.ask(index, &why, sql).await?,
+                };
                 self.tables[index].set_source(created)
             }
             Change::Drop(index) => self.drop_table(index, sql),
@@ -120,18 +127,6 @@ impl Streamer<'_> {
                 self.changed = true;
                 Ok(())
             }
-        }
-    }
-
-    async fn created_or_asked(
-        &mut self,
-        index: usize,
-        from: &CreatedFrom,
-        sql: &str,
-    ) -> Result<SourceTable> {
-        match self.created(from, &self.tables[index].source) {
-            Ok(table) => Ok(table),
-            Err(why) => self.ask(index, &why, sql).await,
         }
     }
 
@@ -279,7 +274,7 @@ impl Streamer<'_> {
             .filter(|shadow| shadow.name == name.name);
         let shadow = match (change, known) {
             (Some(ShadowChange::Create(from)), _) => {
-                let created = self.created(&from, &self.tables[index].source).ok();
+                let created = self.created(&from, &self.tables[index].source, None).ok();
                 created.map(|table| SourceTable {
                     name: name.name.clone(),
                     ..table
@@ -296,15 +291,21 @@ impl Streamer<'_> {
         (table.shadow, table.touched) = (shadow, true);
     }
 
-    /// The columns of a created table that takes the place, or will, of `table`.
-    fn created(&self, from: &CreatedFrom, table: &SourceTable) -> Result<SourceTable, String> {
+    /// The columns of a created table that takes the place, or will, of `table`. `charset` is that of text whose definition
+    /// names none, if it is known.
+    fn created(
+        &self,
+        from: &CreatedFrom,
+        table: &SourceTable,
+        charset: Option<String>,
+    ) -> Result<SourceTable, String> {
         match from {
             CreatedFrom::Definitions(clauses) => {
                 let empty = SourceTable {
                     columns: Vec::new(),
                     primary_key: Vec::new(),
                     chunk_column: None,
-                    charset: None,
+                    charset,
                     ..table.clone()
                 };
                 apply(&empty, clauses, self.source.is_mariadb).map(|change| change.table)

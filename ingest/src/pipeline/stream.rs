@@ -15,7 +15,7 @@ use crate::checkpoint::PipelineCheckpoint;
 use crate::error::Result;
 use crate::position::{BinlogPosition, GtidSet};
 use crate::source::mysql::binlog::{
-    BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent,
+    BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent, TableMap,
 };
 use crate::source::mysql::connection::MySqlOptions;
 use crate::source::mysql::dump::BinlogStream;
@@ -268,6 +268,11 @@ impl<'a> Streamer<'a> {
                 self.gtid = Some(gtid.text());
                 Ok(())
             }
+            // Rows that the table holds already may have another shape than those to come.
+            BinlogEvent::TableMap(map) if self.is_held(map) => {
+                self.maps.ignore(map.table_id);
+                Ok(())
+            }
             BinlogEvent::TableMap(map) => {
                 self.maps
                     .learn(map, &self.by_name, &self.tables, &self.pipeline.config)
@@ -277,6 +282,14 @@ impl<'a> Streamer<'a> {
             BinlogEvent::Query(query) => self.take_query(&query).await,
             _ => Ok(()),
         }
+    }
+
+    /// Whether the table of `map` is captured and holds what comes next.
+    fn is_held(&self, map: &TableMap) -> bool {
+        let index = self.by_name.get(&(map.database.clone(), map.table.clone()));
+        index.is_some_and(|index| {
+            self.tables[*index].holds(&self.position, self.read_to, self.gtid.as_deref())
+        })
     }
 
     /// The server has sent everything up to here.

@@ -50,6 +50,11 @@ impl TableMaps {
         Ok(())
     }
 
+    /// Leaves the rows of an id out until its next map.
+    pub(super) fn ignore(&mut self, table_id: u64) {
+        self.by_id.insert(table_id, None);
+    }
+
     /// Forgets all ids: the next rows of each table come behind a map of it.
     pub(super) fn clear(&mut self) {
         self.by_id.clear();

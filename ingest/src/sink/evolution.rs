@@ -166,10 +166,8 @@ pub(super) fn conform(
             continue;
         };
         if field.data_type() == held.data_type() || becomes(field.data_type(), held.data_type()) {
-            (
-                fields.push(Arc::clone(field)),
-                columns.push(Arc::clone(column)),
-            );
+            fields.push(Arc::clone(field));
+            columns.push(Arc::clone(column));
         } else if is_lossy {
             let cast = cast_with_options(column, held.data_type(), &CastOptions::default())?;
             let nulls = cast.null_count() > 0;
@@ -178,7 +176,8 @@ pub(super) fn conform(
                 held.data_type().clone(),
                 held.is_nullable() || nulls,
             );
-            (fields.push(Arc::new(field)), columns.push(cast));
+            fields.push(Arc::new(field));
+            columns.push(cast);
         } else {
             return Err(Error::invalid(format!(
                 "column {} holds {} at the source and {} in the lake; remove the lake table to load it anew",
