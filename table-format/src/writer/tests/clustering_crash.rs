@@ -81,7 +81,7 @@ async fn a_rollback_of_a_failed_execution_keeps_the_plan() {
     let services = story.services();
     let planned = services.schedule_clustering(Due::Now).await.unwrap();
     let time = planned.unwrap().instant.time;
-    let table = Table::open_storage(dying(&story, 8, Fault::Fail))
+    let table = Table::open_storage(dying(&story, 5, Fault::Fail))
         .await
         .unwrap();
     let failing = table.services(env(), std::collections::BTreeMap::new());
