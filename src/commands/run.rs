@@ -48,7 +48,7 @@ pub(crate) async fn run(args: RunArgs, area: &MultiProgress) -> Result<(), Failu
     } else {
         RunMode::Continuous
     };
-    let outcome = pipeline.run(mode).await;
+    let outcome = Box::pin(pipeline.run(mode)).await;
     drop(display);
     outcome?;
     let progress = pipeline.progress();

@@ -40,8 +40,8 @@ struct Column {
 #[serde(untagged)]
 enum Kind {
     Record { fields: Vec<Column> },
-    Array { element: Box<Kind> },
-    Map { value: Box<Kind> },
+    Array { element: Box<Self> },
+    Map { value: Box<Self> },
     Plain(serde_json::Value),
 }
 

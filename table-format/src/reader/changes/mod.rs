@@ -43,6 +43,10 @@ impl Operation {
 
 /// Where the changes of one file group in one commit are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one value a file group and commit"
+)]
 pub(crate) enum ChangeSource {
     /// Logs of change data with both images, by table-relative path.
     Logged(Vec<String>),

@@ -70,16 +70,27 @@ impl ClusteringOptions {
             EXECUTION_STRATEGY,
             "SparkSortAndSizeExecutionStrategy",
         )?;
-        let index = properties.get(INDEX_TYPE).map(|text| text.trim());
-        if let Some(bucket) = index.filter(|index| index.eq_ignore_ascii_case("BUCKET")) {
-            return Err(Error::unsupported(format!(
-                "{INDEX_TYPE}={bucket}: the buckets would lose their file groups; cluster the table with Spark"
-            )));
-        }
         let mode = properties.get(FILTER_MODE).map(|text| text.trim());
         if let Some(mode) = mode.filter(|mode| !mode.eq_ignore_ascii_case("NONE")) {
             return Err(Error::unsupported(format!(
                 "{FILTER_MODE}={mode}: only NONE; choose partitions by {PARTITIONS} or {PARTITION_REGEX}"
+            )));
+        }
+        let trigger = Trigger {
+            inline_commits: flag(properties, INLINE, false)?
+                .then(|| number(properties, INLINE_COMMITS, 4))
+                .transpose()?,
+            async_commits: flag(properties, ASYNC, false)?
+                .then(|| number(properties, ASYNC_COMMITS, 4))
+                .transpose()?,
+        };
+        let index = properties.get(INDEX_TYPE).map(|text| text.trim());
+        if trigger.is_asked_for()
+            && let Some(bucket) = index.filter(|index| index.eq_ignore_ascii_case("BUCKET"))
+        {
+            return Err(Error::unsupported(format!(
+                "{INDEX_TYPE}={bucket}: the buckets would lose their file groups; leave {INLINE} and {ASYNC} out, and cluster \
+                 the table with Spark"
             )));
         }
         let writer = WriterOptions::from_properties(properties)?;
@@ -87,14 +98,7 @@ impl ClusteringOptions {
         let sort_columns = names(properties.get(SORT_COLUMNS));
         let spill_dir = properties.get(SPILL_PATH).map(|text| text.trim().into());
         Ok(Self {
-            trigger: Trigger {
-                inline_commits: flag(properties, INLINE, false)?
-                    .then(|| number(properties, INLINE_COMMITS, 4))
-                    .transpose()?,
-                async_commits: flag(properties, ASYNC, false)?
-                    .then(|| number(properties, ASYNC_COMMITS, 4))
-                    .transpose()?,
-            },
+            trigger,
             partitions: PartitionChoice::try_new(
                 properties.get(PARTITIONS).map(String::as_str),
                 properties.get(PARTITION_REGEX).map(String::as_str),
@@ -212,7 +216,6 @@ mod tests {
             (LAYOUT, "hilbert", ErrorKind::Unsupported),
             (LAYOUT, "spiral", ErrorKind::Invalid),
             (FILTER_MODE, "RECENT_DAYS", ErrorKind::Unsupported),
-            (INDEX_TYPE, "BUCKET", ErrorKind::Unsupported),
             (
                 PLAN_STRATEGY,
                 "org.example.MyPlanStrategy",
@@ -223,5 +226,14 @@ mod tests {
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().contains(key), "{error}");
         }
+    }
+
+    /// The settings of a daemon: a bucketed table is no mistake as long as nobody asks for its clustering.
+    #[test]
+    fn refuses_buckets_where_clustering_is_asked_for() {
+        assert!(options(&[(INDEX_TYPE, "BUCKET")]).is_ok());
+        let error = options(&[(INDEX_TYPE, "BUCKET"), (ASYNC, "true")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(INDEX_TYPE), "{error}");
     }
 }

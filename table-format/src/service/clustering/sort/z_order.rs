@@ -186,6 +186,7 @@ mod tests {
     }
 
     /// The images of a column must ascend.
+    #[allow(clippy::needless_pass_by_value, reason = "columns made for the call")]
     fn assert_ascends(column: ArrayRef) {
         let kind = kind_of(column.data_type()).unwrap();
         let images = images(kind, &column).unwrap();
