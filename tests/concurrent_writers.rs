@@ -66,9 +66,10 @@ fn a_paused_daemon_that_was_replaced_is_fenced(#[case] place: Place) {
     let pipeline = pipeline(&database, place).with("sink", "lease.timeout", "2s");
     let mut first = Daemon::start(&pipeline);
     follows(&mut first, &shop);
-    let writer = shop.writer(2, Kinds::All);
-    pause(Duration::from_millis(700));
+    // Between its commits: suspended within one, it would keep the lock of the system.
+    pause(Duration::from_millis(1500));
     first.signal("STOP");
+    let writer = shop.writer(2, Kinds::All);
     let refused = lakebed(&["run", pipeline.file().to_str().unwrap()]);
     assert_eq!(
         refused.status.code(),
