@@ -273,6 +273,8 @@ impl Streamer<'_> {
             .clone()
             .filter(|shadow| shadow.name == name.name);
         let shadow = match (change, known) {
+            // A table in the making that is not understood is not kept track of: its renaming counts as a statement that is not
+            // understood.
             (Some(ShadowChange::Create(from)), _) => {
                 let created = self.created(&from, &self.tables[index].source, None).ok();
                 created.map(|table| SourceTable {
