@@ -1,9 +1,11 @@
-//! Apache Hudi on Spark, one JVM for the whole suite (`tests/interop/hudi_spark.py serve`).
+//! Apache Hudi on Spark (`tests/interop/hudi_spark.py serve`), two JVMs for the whole suite: most of what Spark does keeps one
+//! core busy.
 
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -17,12 +19,67 @@ pub(crate) struct Spark {
     answers: Lines<BufReader<ChildStdout>>,
 }
 
+/// The JVMs of the suite.
+static JVMS: Mutex<Jvms> = Mutex::new(Jvms {
+    idle: Vec::new(),
+    started: 0,
+});
+static GIVEN_BACK: Condvar = Condvar::new();
+const JVMS_MAX: usize = 2;
+
+struct Jvms {
+    idle: Vec<Spark>,
+    started: usize,
+}
+
+impl Jvms {
+    fn locked() -> MutexGuard<'static, Self> {
+        JVMS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A JVM for one test at a time; it goes back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SharedSpark(Option<Spark>);
+
+impl Deref for SharedSpark {
+    type Target = Spark;
+
+    fn deref(&self) -> &Spark {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for SharedSpark {
+    fn deref_mut(&mut self) -> &mut Spark {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for SharedSpark {
+    fn drop(&mut self) {
+        Jvms::locked().idle.extend(self.0.take());
+        GIVEN_BACK.notify_one();
+    }
+}
+
 impl Spark {
-    /// The suite's JVM; other tests wait while it is held.
-    pub(crate) fn shared() -> MutexGuard<'static, Self> {
-        static SPARK: OnceLock<Mutex<Spark>> = OnceLock::new();
-        let spark = SPARK.get_or_init(|| Mutex::new(Self::start()));
-        spark.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A JVM of the suite; waits when other tests hold them all.
+    pub(crate) fn shared() -> SharedSpark {
+        let mut jvms = Jvms::locked();
+        loop {
+            if let Some(spark) = jvms.idle.pop() {
+                return SharedSpark(Some(spark));
+            }
+            if jvms.started < JVMS_MAX {
+                let spark = Self::start();
+                jvms.started += 1;
+                return SharedSpark(Some(spark));
+            }
+            jvms = GIVEN_BACK
+                .wait(jvms)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     fn start() -> Self {
