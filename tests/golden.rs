@@ -28,6 +28,7 @@ const NOT_READ_YET: [&str; 1] = ["schema_on_read"];
 pub(crate) struct GoldenTable {
     pub(crate) name: String,
     pub(crate) kind: String,
+    pub(crate) version: u32,
     queries: Vec<GoldenQuery>,
 }
 

@@ -5,6 +5,7 @@ mod kind;
 mod lock;
 mod new_table;
 mod table;
+mod version_change;
 
 pub use kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
 pub use lock::LockSettings;

@@ -11,6 +11,7 @@ mod fsck;
 mod restore;
 mod rollback;
 mod savepoint;
+mod version_change;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use fsck::{Check, Finding};
 pub use restore::{RestoreReport, UndoneInstant};
 pub use rollback::RollbackReport;
 pub use savepoint::Savepoint;
+pub use version_change::VersionChange;
 
 /// The services of one table. Clones are cheap.
 #[derive(Debug, Clone)]

@@ -74,7 +74,11 @@ impl ServiceAction {
         requested
     }
 
-    async fn announce(
+    /// Puts a plan on the timeline; the caller holds the table's lock.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when another writer took the same time.
+    pub(crate) async fn announce(
         storage: &Storage,
         env: &Env,
         config: &TableConfig,

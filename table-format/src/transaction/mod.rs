@@ -19,12 +19,12 @@ mod table_writer;
 pub(crate) use action::{Completed, ServiceAction};
 pub use commit::Transaction;
 pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
-pub(crate) use instant_clock::{instant_time_at, seconds_between};
+pub(crate) use instant_clock::{instant_time_at, seconds_between, shifted};
 pub(crate) use lock::TableLock;
 pub use lock::WriterLease;
 pub(crate) use rollback::{
     Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,
-    list_table, roll_back, unpublish,
+    list_table, roll_back, roll_back_pending, unpublish,
 };
 pub(crate) use state::{WritableTable, disable_metadata_table, next_time};
 pub use table_writer::TableWriter;

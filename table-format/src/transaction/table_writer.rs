@@ -18,7 +18,7 @@ use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
 use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
-use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
+use crate::timeline::metadata::{CommitMetadata, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::commit::Transaction;
 use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
@@ -26,7 +26,9 @@ use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
 use crate::transaction::replace::requested_content;
 use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
-use crate::writer::{DataFiles, EarlyDetection, OrderingColumns, WriteContext, WriterOptions};
+use crate::writer::{
+    DataFiles, EarlyDetection, LogNames, OrderingColumns, WriteContext, WriterOptions,
+};
 
 /// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
 /// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
@@ -134,18 +136,19 @@ impl TableWriter {
         let guard = state.lock.acquire().await?;
         let requested = self.request(&table, &guard, operation).await;
         guard.release().await;
-        let (requested, heartbeat) = requested?;
+        let (requested, log_names, heartbeat) = requested?;
         let inflight = Instant {
             state: State::Inflight,
             ..requested
         };
-        let plan = CommitMetadata::new(operation).encode_avro()?;
+        let plan = CommitMetadata::new(operation).encode_for(table.config.version(), &inflight)?;
         state
             .storage
             .create(&timeline.path_of(&inflight), plan.into())
             .await?;
         let known = state.known.lock().await;
-        let context = write_context(state, &table, &known.schema, &inflight, &timeline)?;
+        let schema = &known.schema;
+        let context = write_context(state, &table, schema, &inflight, &timeline, log_names)?;
         let index = known.index.as_ref().clone();
         drop(known);
         let seen = timeline
@@ -169,7 +172,7 @@ impl TableWriter {
         table: &WritableTable,
         guard: &LockGuard,
         operation: WriteOperation,
-    ) -> Result<(Instant, Option<Heartbeat>)> {
+    ) -> Result<(Instant, LogNames, Option<Heartbeat>)> {
         let state = &self.state;
         let timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         let requested = Instant {
@@ -178,6 +181,8 @@ impl TableWriter {
             state: State::Requested,
             completion: None,
         };
+        // Under the lock: no compaction is planned meanwhile where log files bear its instant.
+        let log_names = LogNames::of(&table.config, &timeline, &requested.time).await?;
         guard.check().await?;
         if let Some(lease) = &state.lease {
             lease.check().await?;
@@ -189,7 +194,7 @@ impl TableWriter {
         let path = timeline.path_of(&requested);
         let content = requested_content(operation)?;
         match state.storage.create(&path, content.into()).await {
-            Ok(()) => Ok((requested, heartbeat)),
+            Ok(()) => Ok((requested, log_names, heartbeat)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 state.finished(&requested.time);
                 let what = "another writer began an instant at the same moment; try again";
@@ -236,10 +241,13 @@ impl TableWriter {
         }
         let table = WritableTable::load(&state.storage, &state.options.properties).await?;
         let mut timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
-        if self.roll_back_dead(&table, &timeline).await? {
+        let is_rolled_back = self.roll_back_dead(&table, &timeline).await?;
+        if is_rolled_back {
             timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         }
         let mut known = state.known.lock().await;
+        // Command blocks have taken versions of log files.
+        known.is_index_current &= !(is_rolled_back && table.config.version().shares_logs());
         let completed: BTreeSet<Instant> = timeline.completed_writes().cloned().collect();
         if !known.is_index_current || known.instants != completed {
             let key_field = table.keys.fields().first().map_or("", String::as_str);
@@ -316,12 +324,17 @@ fn write_context(
     schema: &SchemaRef,
     instant: &Instant,
     timeline: &ActiveTimeline,
+    log_names: LogNames,
 ) -> Result<WriteContext> {
     let name = table.config.name();
     let (storage, env, options) = (&state.storage, &state.env, &state.options);
     let early = EarlyDetection::of(storage, env, &table.config, options, &instant.time);
     let with_meta = with_meta_columns(schema);
     let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
+    let mut visibility = Visibility::new(timeline, Horizon::Latest);
+    if table.config.version().shares_logs() {
+        visibility = visibility.with_own(&instant.time);
+    }
     Ok(WriteContext {
         storage: state.storage.clone(),
         env: state.env.clone(),
@@ -340,9 +353,10 @@ fn write_context(
         partitions: table.partitions.clone(),
         ordering: OrderingColumns::try_new(&table.config, schema)?,
         delete_marks: DeleteMarks::try_new(&table.config, schema, &state.options.properties)?,
-        visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
+        visibility: Arc::new(visibility),
         is_merge_on_read: table.config.table_type() == TableType::MergeOnRead,
         files: DataFiles::new(state.storage.clone(), instant.time.clone())
             .with_early_detection(early),
+        log_names,
     })
 }

@@ -17,7 +17,7 @@ use crate::schema::adapt::adapt_batch;
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
 use crate::writer::ordering::OrderingColumns;
-use crate::writer::{DataFiles, WriterOptions};
+use crate::writer::{DataFiles, LogNames, WriterOptions};
 
 /// The table, the instant and the settings of a write.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct WriteContext {
     pub(crate) visibility: Arc<Visibility>,
     pub(crate) is_merge_on_read: bool,
     pub(crate) files: DataFiles,
+    /// What its log files are called.
+    pub(crate) log_names: LogNames,
 }
 
 impl WriteContext {

@@ -29,14 +29,10 @@ pub(crate) async fn append_to_log(
     changes: GroupChanges,
 ) -> Result<(Group, WriteStat)> {
     let slice = &group.slice;
-    let earlier = slice
-        .log_files
-        .iter()
-        .filter(|log| log.instant == context.instant);
-    let version = earlier.map(|log| log.version).max().unwrap_or(0) + 1;
+    let place = context.log_names.next(slice);
     let new = context
         .files
-        .new_log_file(&slice.partition_path, &slice.file_id, version)
+        .new_log_file(&slice.partition_path, &slice.file_id, &place)
         .await?;
     let stamp = MetaStamp {
         instant: context.instant.clone(),
@@ -68,7 +64,7 @@ pub(crate) async fn append_to_log(
         file_id: Some(group.slice.file_id.clone()),
         path: Some(new.path),
         partition_path: Some(group.slice.partition_path.clone()),
-        prev_commit: Some(context.instant.to_string()),
+        prev_commit: Some(place.instant.to_string()),
         num_writes: Some(to_i64(rows)?),
         num_inserts: Some(0),
         num_update_writes: Some(to_i64(rows)?),
@@ -77,7 +73,7 @@ pub(crate) async fn append_to_log(
         file_size_in_bytes: Some(to_i64(bytes)?),
         log_version: i32::try_from(log.version).ok(),
         log_offset: Some(0),
-        base_file: Some(String::new()),
+        base_file: Some(place.base_file),
         log_files: Some(vec![name]),
         ..zero_stat()
     };

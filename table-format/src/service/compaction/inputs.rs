@@ -65,7 +65,7 @@ impl Inputs {
         let mut slices: Vec<(usize, FileSlice)> = Vec::with_capacity(operations.len());
         let mut debris = Vec::new();
         for (partition, operations) in listings {
-            debris.extend(written_by(&partition, time));
+            debris.extend(written_by(&partition, config.version(), time));
             let one = std::slice::from_ref(&partition);
             let visibility = with_archived_completions(storage, config, one, &visibility).await?;
             let lookup = Lookup {
@@ -88,14 +88,22 @@ impl Inputs {
     }
 }
 
-/// Files that bear the instant of the compaction: it has not completed, so they are what a failed attempt left.
-fn written_by(partition: &PartitionFiles, time: &InstantTime) -> Vec<String> {
+/// Files that bear the instant of the compaction: it has not completed, so they are what a failed attempt left. On version 6
+/// its instant is also that of the logs that were written since it was planned.
+fn written_by(
+    partition: &PartitionFiles,
+    version: TableVersion,
+    time: &InstantTime,
+) -> Vec<String> {
     let names = partition.files.iter().map(|file| file.name.as_str());
+    let log_instant = |name: &str| {
+        let log = LogFile::parse(name, 0).filter(|_| !version.shares_logs());
+        log.map(|file| file.instant)
+    };
     names
         .filter(|name| {
             let base = BaseFile::parse(name, 0).map(|file| file.instant);
-            let instant = base.or_else(|| LogFile::parse(name, 0).map(|file| file.instant));
-            instant.as_ref() == Some(time)
+            base.or_else(|| log_instant(name)).as_ref() == Some(time)
         })
         .map(|name| join_path(&partition.partition_path, name))
         .collect()
