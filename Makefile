@@ -7,7 +7,7 @@ TEST ?=
 INTEROP := $(shell scripts/setup path)
 PYTHON := $(INTEROP)/bin/python
 
-.PHONY: help setup demo test test-interop fmt fmt-check lint doc deny bench peers golden ci
+.PHONY: help setup demo test test-interop fmt fmt-check lint doc deny bench peers freshness golden ci
 .DEFAULT_GOAL := help
 
 help: ## lists the targets
@@ -46,6 +46,10 @@ bench: ## the criterion benchmarks
 
 peers: setup ## side by side with mariadb-dump and mariadb-binlog (see benches/peers)
 	benches/peers/run
+
+freshness: setup ## how long after its commit at the source a row is visible (see benches/freshness)
+	$(CARGO) build $(CARGO_FLAGS) --release --bin lakebed
+	benches/freshness/freshness.py
 
 golden: ## makes the golden tables anew with Apache Hudi in target/golden (25 minutes)
 	scripts/setup interop

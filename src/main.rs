@@ -6,6 +6,7 @@ mod compare;
 mod config;
 mod display;
 mod input;
+mod metrics;
 mod output;
 mod telemetry;
 
@@ -21,7 +22,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let area = MultiProgress::new();
-    telemetry::init(&area);
+    telemetry::init(&area, cli.log_format());
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -195,10 +195,7 @@ fn compact(table: &Path, words: &[&str]) -> Vec<Value> {
 }
 
 /// Tables that are not compacted here, by the ends of their names, and what the refusal says.
-const REFUSED: [(&str, &str); 2] = [
-    ("_cdc_data_before_after", "it logs change data"),
-    ("v6_mor_inflight", "is pending"),
-];
+const REFUSED: [(&str, &str); 1] = [("v6_mor_inflight", "is pending")];
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();

@@ -50,6 +50,8 @@ fn table() -> Arc<SourceTable> {
         name: "orders".to_owned(),
         columns: COLUMNS.iter().map(column).collect(),
         primary_key: vec![0],
+        chunk_column: None,
+        charset: None,
     })
 }
 

@@ -11,6 +11,7 @@ use table_format::timeline::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::position::BinlogPosition;
+use crate::schema::SourceTable;
 use crate::source::mysql::chunk::KeyRange;
 
 /// The key of the commit's extra metadata.
@@ -31,6 +32,35 @@ pub struct TableCheckpoint {
     pub position: BinlogPosition,
     /// What the snapshot has left to read; `None` once it is finished.
     pub snapshot: Option<SnapshotProgress>,
+    /// The source table at `position`: what the rows of the log that come next look like. Missing in checkpoints of older
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<TableSchema>,
+}
+
+/// A source table as of a position, with what is needed to follow its changes from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSchema {
+    /// The table.
+    #[serde(flatten)]
+    pub table: SourceTable,
+    /// A new version of it that a tool for online schema changes is building.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<SourceTable>,
+    /// Whether the table was dropped, or renamed away.
+    #[serde(default)]
+    pub dropped: bool,
+}
+
+impl TableSchema {
+    /// A table that nothing is going on with.
+    pub fn new(table: SourceTable) -> Self {
+        Self {
+            table,
+            shadow: None,
+            dropped: false,
+        }
+    }
 }
 
 /// The part of a snapshot that is not in the table yet.
@@ -43,20 +73,21 @@ pub struct SnapshotProgress {
 }
 
 impl TableCheckpoint {
-    /// A checkpoint of `pipeline` for `source_table`.
+    /// A checkpoint of `pipeline` for the table of `schema`.
     pub fn new(
         pipeline: &str,
-        source_table: &str,
         position: BinlogPosition,
         snapshot: Option<SnapshotProgress>,
+        schema: TableSchema,
     ) -> Self {
-        let (pipeline, source_table) = (pipeline.to_owned(), source_table.to_owned());
+        let (pipeline, source_table) = (pipeline.to_owned(), schema.table.to_string());
         Self {
             version: VERSION,
             pipeline,
             source_table,
             position,
             snapshot,
+            schema: Some(schema),
         }
     }
 
@@ -102,19 +133,24 @@ pub struct PipelineCheckpoint {
     pub tables: BTreeMap<String, String>,
 }
 
+/// Where what concerns the whole pipeline lies under the lake's root, without an ending.
+pub(crate) fn pipeline_folder(pipeline: &str) -> String {
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    format!(
+        ".lakebed/{}",
+        pipeline.chars().map(safe).collect::<String>()
+    )
+}
+
 impl PipelineCheckpoint {
     fn path(pipeline: &str) -> String {
-        let safe = |c: char| {
-            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        };
-        format!(
-            ".lakebed/{}.json",
-            pipeline.chars().map(safe).collect::<String>()
-        )
+        format!("{}.json", pipeline_folder(pipeline))
     }
 
     /// Reads the object of `pipeline` under the lake's root; `None` if it is lost or not readable.

@@ -1,23 +1,21 @@
 //! Validated settings of a pipeline; the binary fills them from the pipeline file.
 
+mod schema_change;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use regex::Regex;
 
-/// What happens when a source table changes its columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemaChangeBehavior {
-    /// Added and widened columns reach the lake table; a change that cannot be followed stops the pipeline.
-    Evolve,
-    /// Any change of columns stops the pipeline.
-    Exception,
-}
+use crate::schema::SourceTable;
+pub use schema_change::{SchemaChangeBehavior, SchemaChangeBehaviors, SchemaChangeKind};
 
 /// Where reading starts for a table that has no checkpoint yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartupMode {
     /// Snapshot, then the log (default).
     Initial,
@@ -25,6 +23,35 @@ pub enum StartupMode {
     Snapshot,
     /// Only what is written from now on.
     LatestOffset,
+    /// Only the log, from its oldest file on. The columns of today have to be those of all that time.
+    EarliestOffset,
+    /// Only the log from a place on, which must be the end of a source transaction.
+    SpecificOffset {
+        /// The log file.
+        file: String,
+        /// The offset in it.
+        pos: u64,
+    },
+    /// Only the log, behind the transactions of a GTID set.
+    Gtid(String),
+    /// Only the log, from the first source transaction at this time or later.
+    Timestamp(DateTime<Utc>),
+}
+
+impl StartupMode {
+    /// Whether the rows that are there are read first.
+    pub fn loads(&self) -> bool {
+        matches!(self, Self::Initial | Self::Snapshot)
+    }
+}
+
+/// What happens when the log does not go back to a table's position any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PositionLost {
+    /// The pipeline stops (default).
+    Fail,
+    /// The table is loaded anew and replaced in one commit.
+    Snapshot,
 }
 
 /// A secret that never shows in output.
@@ -102,12 +129,22 @@ pub struct SourceConfig {
     pub server_id: u32,
     /// Where to start; default initial.
     pub startup_mode: StartupMode,
+    /// What a purged log means.
+    pub position_lost: PositionLost,
     /// Most rows of a snapshot chunk; default 65536.
     pub chunk_rows_max: u64,
+    /// Columns that cut the chunks of tables in place of their keys; the first match wins.
+    pub chunk_columns: Vec<(TablePattern, String)>,
+    /// Most rows a second that snapshots read, all readers together; no limit if `None`.
+    pub snapshot_rows_per_second: Option<u64>,
     /// TLS: `disabled`, `preferred` (default), `required`, `verify-ca`, `verify-identity`.
     pub ssl_mode: String,
     /// PEM file with the certificates that sign the server's, for the verifying modes.
     pub ssl_ca: Option<String>,
+    /// PEM file with the client's certificate, for accounts that REQUIRE X509; goes with `ssl_key`.
+    pub ssl_cert: Option<String>,
+    /// PEM file with the private key of `ssl_cert`.
+    pub ssl_key: Option<String>,
 }
 
 /// The kind of Hudi table to create.
@@ -155,8 +192,22 @@ pub struct Transform {
     pub source_table: TablePattern,
     /// Columns whose values make the partition path.
     pub partition_keys: Vec<String>,
-    /// Columns that identify a row instead of the primary key.
+    /// Columns that identify a row instead of the primary key; `*` stands for all of them.
     pub primary_keys: Vec<String>,
+}
+
+impl Transform {
+    /// The columns that identify a row of `table`, if they are chosen here; empty otherwise.
+    pub fn key_of(&self, table: &SourceTable) -> Vec<String> {
+        match self.primary_keys.as_slice() {
+            [all] if all == "*" => table
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
+            chosen => chosen.to_vec(),
+        }
+    }
 }
 
 /// A whole pipeline.
@@ -164,8 +215,8 @@ pub struct Transform {
 pub struct PipelineConfig {
     /// Names the checkpoint.
     pub name: String,
-    /// What a change of columns does.
-    pub schema_change: SchemaChangeBehavior,
+    /// What changes of source tables do.
+    pub schema_change: SchemaChangeBehaviors,
     /// Ceiling of what the process holds, in bytes; default 512 MiB, at least 32 MiB.
     pub memory_bytes: u64,
     /// The server.
@@ -176,6 +227,8 @@ pub struct PipelineConfig {
     pub routes: Vec<Route>,
     /// First match wins.
     pub transforms: Vec<Transform>,
+    /// Where metrics and probes are answered; nowhere if `None`.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl PipelineConfig {
@@ -189,6 +242,25 @@ impl PipelineConfig {
             Some(route) => route.sink_table.clone(),
             None => format!("{database}.{table}"),
         }
+    }
+
+    /// The table with the column that cuts its chunks, if one is chosen.
+    pub(crate) fn with_chunk_column(&self, table: &SourceTable) -> crate::Result<SourceTable> {
+        let mut chosen = self.source.chunk_columns.iter();
+        let chosen = chosen.find(|(pattern, _)| pattern.matches(&table.database, &table.name));
+        let Some((_, name)) = chosen else {
+            return Ok(table.clone());
+        };
+        let at = table.columns.iter().position(|column| column.name == *name);
+        let at = at.ok_or_else(|| {
+            crate::Error::invalid(format!(
+                "{table} has no column `{name}`; correct scan.incremental.snapshot.chunk.key-column"
+            ))
+        })?;
+        Ok(SourceTable {
+            chunk_column: Some(at),
+            ..table.clone()
+        })
     }
 
     /// The transform of a source table, if one matches.

@@ -29,6 +29,21 @@ pub struct BinlogPosition {
 }
 
 impl BinlogPosition {
+    /// The place behind the transactions of a GTID set, on `server`, wherever that is in its files.
+    pub fn of_gtid(gtid: String, server: String) -> Self {
+        Self {
+            file: String::new(),
+            pos: 0,
+            gtid: Some(gtid),
+            server,
+        }
+    }
+
+    /// Whether the place is known by its GTID set only.
+    pub fn is_by_gtid(&self) -> bool {
+        self.file.is_empty()
+    }
+
     /// The number at the end of the file's name; 0 for a name without one.
     fn file_number(&self) -> u64 {
         let digits = self.file.rsplit('.').next().unwrap_or_default();

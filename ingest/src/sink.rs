@@ -1,8 +1,11 @@
 //! One lake table as the pipeline sees it: changes go in, a commit carries them together with the checkpoint.
 
+mod evolution;
+
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use table_format::config::TableType;
 use table_format::env::Env;
 use table_format::record::WriteBatch;
@@ -15,11 +18,12 @@ use table_format::writer::{
 };
 
 use crate::checkpoint::{CHECKPOINT_KEY, TableCheckpoint};
-use crate::config::{PipelineConfig, SinkTableType};
+use crate::config::{PipelineConfig, SchemaChangeBehaviors, SinkTableType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::leases::Leases;
+use crate::pipeline::progress::TableProgress;
 use crate::pipeline::services::TableServices;
-use crate::schema::SourceTable;
+use crate::schema::{ColumnChange, SourceTable, TableChange};
 
 /// A lake table and the transaction under way in it.
 #[derive(Debug)]
@@ -27,6 +31,9 @@ pub(crate) struct LakeTable {
     name: String,
     table: Table,
     writer: TableWriter,
+    /// The columns that the next instant writes.
+    schema: SchemaRef,
+    behaviors: SchemaChangeBehaviors,
     open: Option<Transaction>,
     services: TableServices,
 }
@@ -40,13 +47,10 @@ impl LakeTable {
         env: &Env,
         row_group_bytes: u64,
         leases: &Leases,
+        progress: &Arc<TableProgress>,
     ) -> Result<Self> {
         let name = config.sink_table(&source.database, &source.name);
-        let location = format!(
-            "{}/{}",
-            config.sink.path.trim_end_matches('/'),
-            name.replacen('.', "/", 1)
-        );
+        let location = lake_location(config, &name);
         let storage = Storage::open(&location)?;
         let table = match Table::open_storage(storage.clone()).await {
             Ok(table) => table,
@@ -65,25 +69,19 @@ impl LakeTable {
         let options = WriterOptions::from_properties(&config.sink.hoodie)?
             .with_row_group_bytes(row_group_bytes);
         let lease = leases.of(&storage, env).await?;
-        let mut writer = table
+        let services = TableServices::new(progress, &table, env, &config.sink.hoodie)?;
+        services.execute_planned_clusterings().await?;
+        let writer = table
             .leased_writer(env.clone(), options, lease)
             .await
             .map_err(|error| error.context(name.clone()))?;
         let schema = writer.schema().await;
-        let evolved = evolved_schema(&schema, &source.arrow_schema()?);
-        if evolved.fields() != schema.fields() {
-            let changed = writer.set_schema(evolved).await;
-            changed.map_err(|error| error.context(name.clone()))?;
-            tracing::info!(
-                table = name,
-                "columns follow the source from the next commit on"
-            );
-        }
-        let services = TableServices::new(&name, &table, env, &config.sink.hoodie);
         Ok(Self {
             name,
             table,
             writer,
+            schema,
+            behaviors: config.schema_change,
             open: None,
             services,
         })
@@ -105,8 +103,48 @@ impl LakeTable {
         }
     }
 
-    /// Begins an instant.
+    /// Gives the lake table the columns that follow from a change of its source; the next instant writes them. No instant may
+    /// be open.
+    pub(crate) async fn follow(&mut self, change: &TableChange) -> Result<()> {
+        let evolved = evolution::evolved(&self.schema, change, self.behaviors)
+            .map_err(|error| error.context(change.table.to_string()))?;
+        if evolved.fields() != self.schema.fields() {
+            let changed = self.writer.set_schema(Arc::clone(&evolved)).await;
+            changed.map_err(|error| error.context(self.name.clone()))?;
+            self.schema = evolved;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::follow`], for a table of which it is not known how it changed: what it has and the lake has not is taken in.
+    pub(crate) async fn take_in(&mut self, source: &SourceTable) -> Result<()> {
+        let wanted = source.arrow_schema()?;
+        let differs = wanted.fields().iter().filter_map(|field| {
+            match self.schema.field_with_name(field.name()) {
+                Err(_) => Some(ColumnChange::Added(field.name().clone())),
+                Ok(held) if held.data_type() != field.data_type() => {
+                    Some(ColumnChange::Retyped(field.name().clone()))
+                }
+                Ok(_) => None,
+            }
+        });
+        let change = TableChange {
+            table: source.clone(),
+            columns: differs.collect(),
+            is_key_changed: false,
+        };
+        self.follow(&change).await
+    }
+
+    /// Brings rows of the source into the lake's columns.
+    pub(crate) fn conform(&self) -> impl Fn(RecordBatch) -> Result<RecordBatch> + Send + use<> {
+        let (schema, behaviors) = (Arc::clone(&self.schema), self.behaviors);
+        move |rows| evolution::conform(rows, &schema, behaviors)
+    }
+
+    /// Begins an instant, as soon as no clustering is under way.
     pub(crate) async fn begin(&mut self, operation: WriteOperation) -> Result<()> {
+        self.services.finish_clustering().await;
         self.open = Some(self.writer.begin(operation).await?);
         Ok(())
     }
@@ -128,7 +166,8 @@ impl LakeTable {
     }
 
     /// Writes changes into the open instant, beginning one if there is none; a later change of a key wins.
-    pub(crate) async fn upsert(&mut self, batch: WriteBatch) -> Result<()> {
+    pub(crate) async fn upsert(&mut self, mut batch: WriteBatch) -> Result<()> {
+        batch.records = evolution::conform(batch.records, &self.schema, self.behaviors)?;
         if self.open.is_none() {
             self.begin(WriteOperation::Upsert).await?;
         }
@@ -172,23 +211,10 @@ impl LakeTable {
     }
 }
 
-/// The lake table's columns after a change at the source: types follow the source, new columns come last and are nullable,
-/// columns that the source no longer has stay, because older rows hold values in them.
-fn evolved_schema(lake: &SchemaRef, source: &SchemaRef) -> SchemaRef {
-    let followed = lake
-        .fields()
-        .iter()
-        .map(|field| match source.field_with_name(field.name()) {
-            Ok(now) => field
-                .as_ref()
-                .clone()
-                .with_data_type(now.data_type().clone()),
-            Err(_) => field.as_ref().clone(),
-        });
-    let is_new = |field: &&FieldRef| lake.field_with_name(field.name()).is_err();
-    let added = source.fields().iter().filter(is_new);
-    let added = added.map(|field| field.as_ref().clone().with_nullable(true));
-    Arc::new(Schema::new(followed.chain(added).collect::<Vec<_>>()))
+/// Where the lake table `name`, `database.table`, lies.
+pub(crate) fn lake_location(config: &PipelineConfig, name: &str) -> String {
+    let root = config.sink.path.trim_end_matches('/');
+    format!("{root}/{}", name.replacen('.', "/", 1))
 }
 
 fn no_instant(table: &str) -> Error {
@@ -206,8 +232,9 @@ fn table_spec(config: &PipelineConfig, source: &SourceTable, name: &str) -> Resu
         .collect();
     let mut partition_by = Vec::new();
     if let Some(transform) = transform {
-        if !transform.primary_keys.is_empty() {
-            record_key.clone_from(&transform.primary_keys);
+        let chosen = transform.key_of(source);
+        if !chosen.is_empty() {
+            record_key = chosen;
         }
         partition_by.clone_from(&transform.partition_keys);
     }
@@ -237,31 +264,4 @@ fn require_column(source: &SourceTable, schema: &SchemaRef, column: &str) -> Res
     let message =
         format!("{source} has no column `{column}`; correct `transform` in the pipeline file");
     Err(Error::new(ErrorKind::Invalid, message))
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::datatypes::{DataType, Field};
-
-    use super::*;
-
-    #[test]
-    fn columns_are_widened_added_and_kept() {
-        let field = |name: &str, data_type, nullable| Field::new(name, data_type, nullable);
-        let lake = Arc::new(Schema::new(vec![
-            field("id", DataType::Int32, false),
-            field("dropped", DataType::Utf8, true),
-        ]));
-        let source = Arc::new(Schema::new(vec![
-            field("new", DataType::Float64, false),
-            field("id", DataType::Int64, false),
-        ]));
-        let expected = Schema::new(vec![
-            field("id", DataType::Int64, false),
-            field("dropped", DataType::Utf8, true),
-            field("new", DataType::Float64, true),
-        ]);
-        assert_eq!(*evolved_schema(&lake, &source), expected);
-        assert_eq!(evolved_schema(&lake, &lake), lake);
-    }
 }

@@ -208,6 +208,44 @@ async fn verifies_the_server_as_the_mode_asks() {
     }
 }
 
+#[tokio::test]
+async fn shows_its_own_certificate_where_an_account_asks_for_one() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let at = directory.path();
+    make_certificates(at);
+    let option = |name: &str, file: &str| format!("--ssl-{name}={}", at.join(file).display());
+    let server = MariaDb::start(&[
+        &option("ca", "ca.pem"),
+        &option("cert", "server.pem"),
+        &option("key", "server.key"),
+    ])
+    .await;
+    server
+        .run(&["CREATE USER certified@'%' IDENTIFIED BY 'pw' REQUIRE X509"])
+        .await;
+    let connect = |files: Option<(&str, &str)>| {
+        let options = MySqlOptions {
+            ssl_mode: SslMode::Required,
+            ssl_client: files.map(|(certificate, key)| (at.join(certificate), at.join(key))),
+            ..server.options("certified", "pw")
+        };
+        async move { Connection::connect(&options).await.map(drop) }
+    };
+    // Any certificate that the server's authority has signed will do.
+    connect(Some(("server.pem", "server.key"))).await.unwrap();
+    assert!(connect(None).await.is_err());
+    for (certificate, key, hint) in [
+        ("missing.pem", "server.key", "missing.pem"),
+        ("server.pem", "missing.key", "missing.key"),
+        ("server.key", "server.key", "holds no certificate"),
+        ("server.pem", "other.key", "ssl-key"),
+    ] {
+        let error = connect(Some((certificate, key))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+}
+
 #[rstest]
 #[case(SslMode::Required)]
 #[case(SslMode::VerifyCa)]

@@ -263,6 +263,7 @@ async fn tables_are_found_checked_and_cut(#[case] version: &str) {
         tables: &pattern,
         server_id: 7300,
         workers: 2,
+        transforms: &[],
         start: None,
     };
     let findings = preflight(&server.options("lake", "lakepw"), &request).await;

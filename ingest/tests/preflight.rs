@@ -19,6 +19,7 @@ async fn look(
         tables: &tables,
         server_id: 7100,
         workers: 2,
+        transforms: &[],
         start,
     };
     preflight(options, &request).await

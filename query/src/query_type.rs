@@ -1,11 +1,17 @@
 //! What a query sees of a table: Hudi's query types, and how points in time are named.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, Utc};
+use datafusion::catalog::TableProvider;
 use table_format::config::{TableConfig, TimelineZone};
-use table_format::table::{Snapshot, Table};
+use table_format::env::MemoryBudget;
+use table_format::table::Table;
 use table_format::timeline::InstantTime;
 
+use crate::changes::ChangesProvider;
 use crate::error::{Error, Result};
+use crate::table_provider::LakebedTableProvider;
 
 /// The rows that a query sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,34 +30,56 @@ pub enum QueryType {
         /// Included; the newest commit if not given.
         until: Option<String>,
     },
+    /// What each commit in `(since, until]` inserted, updated and deleted, with the rows before and after.
+    Changes {
+        /// Excluded; `earliest` for everything.
+        since: String,
+        /// Included; the newest commit if not given.
+        until: Option<String>,
+    },
 }
 
 impl QueryType {
-    /// What this query sees of `table` now.
+    /// What this query sees of `table` now, as a table of the engine's; reading it draws on `memory`.
     ///
     /// # Errors
     /// `Invalid` when a time cannot be read; else as the table's reads.
-    pub async fn snapshot_of(&self, table: &Table) -> Result<Snapshot> {
+    pub async fn provider_of(
+        &self,
+        table: &Table,
+        memory: &MemoryBudget,
+    ) -> Result<Arc<dyn TableProvider>> {
         let config = table.config();
         let snapshot = match self {
-            Self::Snapshot => table.snapshot(None).await,
-            Self::ReadOptimized => table.read_optimized(None).await,
-            Self::TimeTravel(time) => table.snapshot(Some(&parse_time(time, config)?)).await,
+            Self::Snapshot => table.snapshot(None).await?,
+            Self::ReadOptimized => table.read_optimized(None).await?,
+            Self::TimeTravel(time) => table.snapshot(Some(&parse_time(time, config)?)).await?,
             Self::Incremental { since, until } => {
-                let since = if since == "earliest" {
-                    None
-                } else {
-                    Some(parse_time(since, config)?)
-                };
-                let until = until
-                    .as_deref()
-                    .map(|until| parse_time(until, config))
-                    .transpose()?;
-                table.incremental(since.as_ref(), until.as_ref()).await
+                let (since, until) = parse_window(since, until.as_deref(), config)?;
+                table.incremental(since.as_ref(), until.as_ref()).await?
+            }
+            Self::Changes { since, until } => {
+                let (since, until) = parse_window(since, until.as_deref(), config)?;
+                let window = table.change_window(since.as_ref(), until.as_ref()).await?;
+                return Ok(Arc::new(ChangesProvider::new(window, memory.clone())));
             }
         };
-        Ok(snapshot?)
+        Ok(Arc::new(LakebedTableProvider::new(
+            snapshot,
+            memory.clone(),
+        )))
     }
+}
+
+/// The times of a window; the first is `None` for `earliest`.
+fn parse_window(
+    since: &str,
+    until: Option<&str>,
+    config: &TableConfig,
+) -> Result<(Option<InstantTime>, Option<InstantTime>)> {
+    let since = (since != "earliest").then_some(since);
+    let parse = |text: Option<&str>| text.map(|text| parse_time(text, config)).transpose();
+    Ok((parse(since)?, parse(until)?))
 }
 
 /// Reads a point in time: an instant (14 or 17 digits), a date, a local date and time, or an RFC 3339 time.

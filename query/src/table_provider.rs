@@ -17,11 +17,12 @@ use table_format::table::Snapshot;
 
 use crate::pruning::ScanPruner;
 use crate::scan::SliceScan;
+use crate::snapshot_scan::{ScanSize, SnapshotScan};
 
 /// The rows that one query sees of a table; what others write meanwhile does not change them.
 ///
 /// Columns are the table's after the five meta columns. Only the columns that a query needs are read; a limit ends the
-/// scan early; filters leave out partitions, files and row groups that cannot hold a wanted row.
+/// scan early; filters leave out partitions, files, row groups and pages that cannot hold a wanted row.
 #[derive(Debug)]
 pub struct LakebedTableProvider {
     snapshot: Arc<Snapshot>,
@@ -92,9 +93,15 @@ impl TableProvider for LakebedTableProvider {
                 Arc::new(scan) as Arc<dyn PartitionStream>
             })
             .collect();
-        Ok(Arc::new(StreamingTableExec::try_new(
-            schema, partitions, None, None, false, limit,
-        )?))
+        let columns = self.snapshot.schema().fields().len().max(1) as u64;
+        let size = ScanSize {
+            table: config.name().to_owned(),
+            slices: slices.len(),
+            bytes: slices.iter().map(size_bytes).sum::<u64>() / columns
+                * schema.fields().len() as u64,
+        };
+        let stream = StreamingTableExec::try_new(schema, partitions, None, None, false, limit)?;
+        Ok(Arc::new(SnapshotScan::new(stream, size)))
     }
 }
 

@@ -86,6 +86,7 @@ async fn source_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failur
         tables: config.source.tables.regex(),
         server_id: config.source.server_id,
         workers: WORKERS,
+        transforms: &config.transforms,
         start: None,
     };
     Ok(preflight(&options, &request).await)

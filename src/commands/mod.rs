@@ -2,8 +2,13 @@
 
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod discover;
+pub(crate) mod generate;
 pub(crate) mod query;
+pub(crate) mod resnapshot;
 pub(crate) mod run;
+pub(crate) mod sql;
+pub(crate) mod status;
 pub(crate) mod table;
 
 use std::fmt;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, check};
 use crate::config;
 use crate::display::Display;
+use crate::metrics::{Metrics, Page};
 
 /// Arguments of `lakebed run`.
 #[derive(Debug, clap::Args)]
@@ -31,14 +32,23 @@ pub(crate) async fn run(args: RunArgs, area: &MultiProgress) -> Result<(), Failu
     let env = Env::system(MemoryBudget::new(config.memory_bytes));
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
+    let (name, listen) = (config.name.clone(), config.metrics_listen);
+    let commit_interval = config.sink.commit_interval;
     let pipeline = Pipeline::try_new(config, env, shutdown.clone())?;
+    let page = Page::new(&name, pipeline.progress(), commit_interval);
+    let _metrics = match listen {
+        Some(address) => Some(Metrics::listen(address, page).await.map_err(|error| {
+            Failure::configuration(anyhow::anyhow!("metrics.listen {address}: {error}"))
+        })?),
+        None => None,
+    };
     let display = Display::start(pipeline.progress(), area);
     let mode = if args.until_current {
         RunMode::UntilCurrent
     } else {
         RunMode::Continuous
     };
-    let outcome = pipeline.run(mode).await;
+    let outcome = Box::pin(pipeline.run(mode)).await;
     drop(display);
     outcome?;
     let progress = pipeline.progress();

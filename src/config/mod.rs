@@ -4,13 +4,16 @@
 
 mod error;
 mod section;
+mod source;
+mod startup;
 mod text;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ingest::config::{
-    PipelineConfig, Route, SchemaChangeBehavior, Secret, SinkConfig, SinkTableType, SourceConfig,
-    StartupMode, Transform,
+    PipelineConfig, Route, SchemaChangeBehavior, SchemaChangeBehaviors, SchemaChangeKind,
+    SinkConfig, SinkTableType, Transform,
 };
 use serde_yaml_ng::{Mapping, Value};
 use table_format::config::LockSettings;
@@ -38,28 +41,26 @@ fn parse(path: &str, text: &str) -> Result<PipelineConfig, ConfigError> {
     })?;
     let mut root = Section::new(file, "the pipeline file", root)?;
     let mut block = |name: &'static str| root.value(name).unwrap_or(Value::Mapping(Mapping::new()));
-    let blocks = [block("pipeline"), block("source"), block("sink")];
+    let blocks = [
+        block("pipeline"),
+        block("source"),
+        block("sink"),
+        block("metrics"),
+    ];
     let (routes, transforms) = (root.value("route"), root.value("transform"));
     root.finish()?;
-    let [pipeline, source, sink] = blocks;
+    let [pipeline, source, sink, metrics] = blocks;
 
     let mut pipeline = Section::new(file, "pipeline", pipeline)?;
     let config = PipelineConfig {
         name: pipeline.required("name")?,
-        schema_change: pipeline
-            .choice(
-                "schema.change.behavior",
-                &[
-                    ("evolve", SchemaChangeBehavior::Evolve),
-                    ("exception", SchemaChangeBehavior::Exception),
-                ],
-            )?
-            .unwrap_or(SchemaChangeBehavior::Evolve),
+        schema_change: parse_behaviors(&mut pipeline)?,
         memory_bytes: pipeline.bytes("memory")?.unwrap_or(512 * MIB),
-        source: parse_source(Section::new(file, "source", source)?)?,
+        source: source::parse(Section::new(file, "source", source)?)?,
         sink: parse_sink(Section::new(file, "sink", sink)?)?,
         routes: entries(file, "route", routes, parse_route)?,
         transforms: entries(file, "transform", transforms, parse_transform)?,
+        metrics_listen: parse_metrics(Section::new(file, "metrics", metrics)?)?,
     };
     if config.memory_bytes < 32 * MIB {
         return Err(pipeline.error("memory", "is below 32MiB, the least a pipeline works in"));
@@ -68,63 +69,53 @@ fn parse(path: &str, text: &str) -> Result<PipelineConfig, ConfigError> {
     Ok(config)
 }
 
-fn parse_source(mut source: Section<'_>) -> Result<SourceConfig, ConfigError> {
-    source
-        .choice("type", &[("mysql", ())])?
-        .ok_or_else(|| source.error("type", "is required"))?;
-    let parse_server_id = |text: &str| {
-        let first = text.split('-').next().unwrap_or(text);
-        first.trim().parse::<u32>().ok().filter(|id| *id > 0)
-    };
-    let config = SourceConfig {
-        hostname: source.required("hostname")?,
-        port: source
-            .parsed("port", "a port", |text| text.parse().ok())?
-            .unwrap_or(3306),
-        username: source.required("username")?,
-        password: Secret::new(source.text("password")?.unwrap_or_default()),
-        tables: source.pattern("tables")?,
-        server_id: source
-            .parsed(
-                "server-id",
-                "a number or range such as 5400-5403",
-                parse_server_id,
-            )?
-            .unwrap_or(5400),
-        startup_mode: source
-            .choice(
-                "scan.startup.mode",
-                &[
-                    ("initial", StartupMode::Initial),
-                    ("snapshot", StartupMode::Snapshot),
-                    ("latest-offset", StartupMode::LatestOffset),
-                ],
-            )?
-            .unwrap_or(StartupMode::Initial),
-        chunk_rows_max: source
-            .parsed(
-                "scan.incremental.snapshot.chunk.size",
-                "a number of rows",
-                |text| text.parse().ok().filter(|rows| *rows > 0),
-            )?
-            .unwrap_or(65_536),
-        ssl_mode: source
-            .choice(
-                "ssl-mode",
-                &[
-                    ("disabled", "disabled"),
-                    ("preferred", "preferred"),
-                    ("required", "required"),
-                    ("verify-ca", "verify-ca"),
-                    ("verify-identity", "verify-identity"),
-                ],
-            )?
-            .unwrap_or("preferred")
-            .to_owned(),
-        ssl_ca: source.text("ssl-ca")?,
-    };
-    source.finish()?;
-    Ok(config)
+/// `schema.change.behavior` for all kinds of changes, `schema.change.behavior.KIND` for one.
+fn parse_behaviors(pipeline: &mut Section<'_>) -> Result<SchemaChangeBehaviors, ConfigError> {
+    const BEHAVIORS: [(&str, SchemaChangeBehavior); 5] = [
+        ("evolve", SchemaChangeBehavior::Evolve),
+        ("try_evolve", SchemaChangeBehavior::TryEvolve),
+        ("lenient", SchemaChangeBehavior::Lenient),
+        ("ignore", SchemaChangeBehavior::Ignore),
+        ("exception", SchemaChangeBehavior::Exception),
+    ];
+    const KINDS: [(&str, SchemaChangeKind); 7] = [
+        (
+            "schema.change.behavior.add.column",
+            SchemaChangeKind::AddColumn,
+        ),
+        (
+            "schema.change.behavior.alter.column.type",
+            SchemaChangeKind::AlterColumnType,
+        ),
+        (
+            "schema.change.behavior.create.table",
+            SchemaChangeKind::CreateTable,
+        ),
+        (
+            "schema.change.behavior.drop.column",
+            SchemaChangeKind::DropColumn,
+        ),
+        (
+            "schema.change.behavior.drop.table",
+            SchemaChangeKind::DropTable,
+        ),
+        (
+            "schema.change.behavior.rename.column",
+            SchemaChangeKind::RenameColumn,
+        ),
+        (
+            "schema.change.behavior.truncate.table",
+            SchemaChangeKind::TruncateTable,
+        ),
+    ];
+    let all = pipeline.choice("schema.change.behavior", &BEHAVIORS)?;
+    let mut behaviors = all.map_or_else(SchemaChangeBehaviors::default, SchemaChangeBehaviors::all);
+    for (key, kind) in KINDS {
+        if let Some(behavior) = pipeline.choice(key, &BEHAVIORS)? {
+            behaviors.set(kind, behavior);
+        }
+    }
+    Ok(behaviors)
 }
 
 fn parse_sink(mut sink: Section<'_>) -> Result<SinkConfig, ConfigError> {
@@ -166,6 +157,13 @@ fn parse_sink(mut sink: Section<'_>) -> Result<SinkConfig, ConfigError> {
         .map_err(|error| sink.error("hoodie.write", error.to_string()))?;
     sink.finish()?;
     Ok(config)
+}
+
+fn parse_metrics(mut metrics: Section<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    let expected = "an address such as 127.0.0.1:9249";
+    let listen = metrics.parsed("listen", expected, |text| text.parse().ok())?;
+    metrics.finish()?;
+    Ok(listen)
 }
 
 fn parse_route(mut route: Section<'_>) -> Result<Route, ConfigError> {

@@ -4,7 +4,7 @@ mod bars;
 mod lines;
 mod text;
 
-pub(crate) use text::grouped;
+pub(crate) use text::{bytes, duration, grouped, lag};
 
 use std::io::IsTerminal;
 use std::sync::Arc;

@@ -20,6 +20,26 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", grouped(bytes >> 20))
 }
 
+/// Bytes in the largest unit of which there is one: `900 B`, `1.5 KiB`, `12.0 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let power = (bytes.ilog2() / 10).min(6);
+    let tenths = u128::from(bytes) * 10 / (1 << (10 * power));
+    let unit = units.get(power as usize - 1).copied().unwrap_or_default();
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+/// Milliseconds as `432 ms`, `4.3 s`, `85 s` or `3 min 5 s`.
+pub(crate) fn duration(millis: i64) -> String {
+    match millis.max(0) {
+        millis @ 0..1_000 => format!("{millis} ms"),
+        millis => lag(millis),
+    }
+}
+
 /// Milliseconds as `0.4 s`, `12 s` or `3 min 5 s`.
 pub(crate) fn lag(millis: i64) -> String {
     let seconds = millis.max(0) / 1000;
@@ -63,6 +83,18 @@ mod tests {
         assert_eq!(
             (lag(432), lag(12_900), lag(185_000)),
             ("0.4 s".into(), "12 s".into(), "3 min 5 s".into())
+        );
+        assert_eq!(
+            (bytes(1023), bytes(1536)),
+            ("1023 B".into(), "1.5 KiB".into())
+        );
+        assert_eq!(
+            (bytes(12 << 20), bytes(u64::MAX)),
+            ("12.0 MiB".into(), "15.9 EiB".into())
+        );
+        assert_eq!(
+            (duration(432), duration(4_321)),
+            ("432 ms".into(), "4.3 s".into())
         );
         assert_eq!(eta(25, 100, Duration::from_secs(10)), "ETA 30 s");
         assert_eq!(rate(500, Duration::from_millis(250)), 2000);

@@ -1,7 +1,10 @@
 //! The rows of a query as text or files: streamed batch by batch, never held as a whole (a table for people excepted).
 
+mod aligned;
 mod cell;
+mod grid;
 mod lines;
+mod progress;
 mod table;
 
 use std::fs::File;
@@ -18,7 +21,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use query::RowStream;
 
+pub(crate) use aligned::{aligned, print_lines};
+pub(crate) use grid::grid;
 use lines::{Csv, Json};
+use progress::Progress;
 use table::TextTable;
 
 /// How rows are written.
@@ -51,12 +57,12 @@ trait Sink {
 
 type Target = Box<dyn Write + Send>;
 
-/// Writes all rows to `file`, or to standard output. A reader that goes away early (`| head`) is no failure.
+/// Writes all rows to `file`, or to standard output; returns how many. A reader that goes away early (`| head`) is no failure.
 pub(crate) async fn write_rows(
     mut rows: RowStream,
     format: Format,
     file: Option<&Path>,
-) -> Result<()> {
+) -> Result<u64> {
     let target: Target = match file {
         Some(path) => {
             let file = File::create(path)
@@ -66,13 +72,21 @@ pub(crate) async fn write_rows(
         None => Box::new(BufWriter::new(io::stdout())),
     };
     let mut sink = sink(format, target, &rows.schema)?;
+    let is_shown_as_it_comes = file.is_none() && is_on_terminal() && format != Format::Table;
+    let mut progress = Progress::start();
     while let Some(batch) = rows.batches.next().await {
         let batch = batch?;
-        if let Err(error) = sink.write(&batch) {
-            return ignore_closed_pipe(error);
+        if is_shown_as_it_comes {
+            progress.hide();
         }
+        if let Err(error) = sink.write(&batch) {
+            return ignore_closed_pipe(error).map(|()| progress.rows());
+        }
+        progress.add(batch.num_rows());
     }
-    sink.finish().or_else(ignore_closed_pipe)
+    progress.hide();
+    let finished = sink.finish().or_else(ignore_closed_pipe);
+    finished.map(|()| progress.rows())
 }
 
 /// Whether standard output is a terminal.

@@ -7,6 +7,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::cell::{Style, encoder};
+use super::grid::grid;
 use super::{Sink, Target};
 
 /// Longer cells are cut.
@@ -14,46 +15,20 @@ const CELL_CHARS_MAX: usize = 60;
 
 pub(super) struct TextTable {
     target: Target,
+    header: Vec<String>,
     rows: Vec<Vec<String>>,
     is_right: Vec<bool>,
 }
 
 impl TextTable {
     pub(super) fn new(target: Target, schema: &SchemaRef) -> Self {
-        let header = schema
-            .fields()
-            .iter()
-            .map(|field| shorten(field.name()))
-            .collect();
-        let is_right = schema
-            .fields()
-            .iter()
-            .map(|field| field.data_type().is_numeric())
-            .collect();
+        let fields = schema.fields().iter();
         Self {
             target,
-            rows: vec![header],
-            is_right,
+            header: fields.clone().map(|field| shorten(field.name())).collect(),
+            rows: Vec::new(),
+            is_right: fields.map(|field| field.data_type().is_numeric()).collect(),
         }
-    }
-
-    fn put_row(&mut self, row: &[String], widths: &[usize]) -> Result<()> {
-        let mut line = String::new();
-        for ((cell, width), is_right) in row.iter().zip(widths).zip(&self.is_right) {
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-            if !line.is_empty() {
-                line.push_str("  ");
-            }
-            if *is_right {
-                line.push_str(&padding);
-            }
-            line.push_str(cell);
-            if !is_right {
-                line.push_str(&padding);
-            }
-        }
-        writeln!(self.target, "{}", line.trim_end())?;
-        Ok(())
     }
 }
 
@@ -83,19 +58,9 @@ impl Sink for TextTable {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        let mut widths = vec![0; self.is_right.len()];
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        let rows = std::mem::take(&mut self.rows);
-        for (position, row) in rows.iter().enumerate() {
-            self.put_row(row, &widths)?;
-            if position == 0 {
-                let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-                self.put_row(&rules, &widths)?;
-            }
+        let header: Vec<&str> = self.header.iter().map(String::as_str).collect();
+        for line in grid(&header, &self.is_right, &self.rows) {
+            writeln!(self.target, "{line}")?;
         }
         Ok(self.target.flush()?)
     }

@@ -106,11 +106,16 @@ impl Database {
 
     /// Ends the server cleanly and starts it again on the same port and data.
     pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.launch();
+    }
+
+    /// Ends the server cleanly.
+    pub(crate) fn stop(&mut self) {
         self.sql("SHUTDOWN");
         if let Some(mut server) = self.server.take() {
             server.wait().unwrap();
         }
-        self.launch();
     }
 
     fn path(&self, name: &str) -> PathBuf {

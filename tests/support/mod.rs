@@ -9,6 +9,7 @@ mod python;
 mod rows;
 mod s3;
 mod shop;
+mod small_lake;
 mod spark;
 mod timeline;
 
@@ -25,6 +26,7 @@ pub(crate) use rows::{
 };
 pub(crate) use s3::S3;
 pub(crate) use shop::{Kinds, Shop, Writer};
+pub(crate) use small_lake::{SmallLake, objects};
 pub(crate) use spark::Spark;
 pub(crate) use timeline::completion_times;
 

@@ -102,6 +102,21 @@ impl Spark {
         self.ask(json!({"cmd": "sql", "sql": statement}));
     }
 
+    /// Lets Spark plan (`schedule`) a clustering, or execute those that are planned (`execute`).
+    pub(crate) fn clustering(&mut self, table: &Path, op: &str) {
+        let options = [
+            "hoodie.metadata.enable=false",
+            "hoodie.write.auto.upgrade=false",
+            "hoodie.write.table.version=9",
+        ];
+        let statement = format!(
+            "CALL run_clustering(path => '{}', op => '{op}', options => '{}')",
+            table.display(),
+            options.join(",")
+        );
+        self.ask(json!({"cmd": "sql", "sql": statement}));
+    }
+
     /// Lets Spark's writer do something with rows; a table that is not there is made with these options.
     pub(crate) fn write(
         &mut self,
@@ -143,6 +158,31 @@ impl Spark {
             );
             self.ask(json!({"cmd": "sql", "sql": call}));
         }
+    }
+
+    /// The same with these options; whether it succeeded. Losing against another writer is the only way in which it may not.
+    pub(crate) fn try_upsert(
+        &mut self,
+        table: &Path,
+        schema: &str,
+        rows: &Value,
+        options: &[(&str, &str)],
+    ) -> bool {
+        let mut settings = json!({"hoodie.metadata.enable": "false"});
+        for (key, value) in options {
+            settings[*key] = (*value).into();
+        }
+        let command = json!({
+            "cmd": "write", "path": table, "rows": rows, "schema": schema, "operation": "upsert", "options": settings
+        });
+        writeln!(self.commands, "{command}").unwrap();
+        let answer = self.answer();
+        let text = answer.to_string();
+        assert!(
+            answer["ok"] == true || text.contains("HoodieWriteConflictException"),
+            "{text}"
+        );
+        answer["ok"] == true
     }
 
     /// The rows as of an instant.

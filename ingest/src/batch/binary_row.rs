@@ -3,6 +3,7 @@
 //! Strings have been converted to utf8mb4 by the server, TIMESTAMPs to the session's time zone, which is UTC.
 
 use crate::schema::MySqlType;
+use crate::source::mysql::result_set::ResultColumn;
 
 use super::column_builder::ColumnBuilder;
 use super::decimal::{normalise_decimal, parse_decimal};
@@ -80,6 +81,37 @@ impl BinaryColumn {
             | MySqlType::Inet4
             | MySqlType::Inet6 => Self::Text,
             MySqlType::Json => Self::Json,
+        }
+    }
+
+    /// Whether a server that describes a column so sends values of this kind.
+    ///
+    /// Spec: MySQL protocol, "Binary Protocol Resultset Row" (the length of each type's values).
+    pub(super) fn accepts(self, column: &ResultColumn) -> bool {
+        let is_text = matches!(column.type_code, 15 | 242 | 245 | 247..=255);
+        match self {
+            Self::Int8 => (column.type_code, column.unsigned) == (1, false),
+            Self::UInt8 => (column.type_code, column.unsigned) == (1, true),
+            Self::Int16 => (column.type_code, column.unsigned) == (2, false),
+            Self::UInt16 => {
+                column.type_code == 13 || (column.type_code, column.unsigned) == (2, true)
+            }
+            Self::Int32 => {
+                column.type_code == 9 || (column.type_code, column.unsigned) == (3, false)
+            }
+            Self::UInt32 => (column.type_code, column.unsigned) == (3, true),
+            Self::Int64 => (column.type_code, column.unsigned) == (8, false),
+            Self::UInt64 => (column.type_code, column.unsigned) == (8, true),
+            Self::Float => column.type_code == 4,
+            Self::Double => column.type_code == 5,
+            Self::Decimal { scale } => column.type_code == 246 && column.decimals == scale,
+            Self::WideDecimal => column.type_code == 246,
+            Self::Boolean => column.type_code == 16,
+            Self::Bytes => is_text || column.type_code == 16,
+            Self::Date => matches!(column.type_code, 10 | 14),
+            Self::Time { fsp } => column.type_code == 11 && column.decimals == fsp,
+            Self::DateTime => matches!(column.type_code, 7 | 12),
+            Self::Char | Self::Text | Self::Json => is_text,
         }
     }
 

@@ -12,6 +12,7 @@ use super::binary_row::{BinaryColumn, split_row};
 use super::column_builder::ColumnBuilder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::SourceTable;
+use crate::source::mysql::result_set::ResultColumn;
 
 /// Builds [`WriteBatch`]es of one source table.
 ///
@@ -87,6 +88,29 @@ impl BatchBuilder {
     /// What the rows collected so far take in memory, estimated from above.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Checks that a result set has this table's columns, in [`SourceTable::select_list`]'s order.
+    ///
+    /// # Errors
+    /// `Conflict` when the table has been altered since its columns were looked at.
+    pub fn check_result(&self, columns: &[ResultColumn]) -> Result<()> {
+        let expected = self.table.columns.iter().zip(&self.result_row);
+        let differs = expected
+            .zip(columns)
+            .find(|((_, kind), column)| !kind.accepts(column));
+        let differs = match differs {
+            Some(((column, _), _)) => column.name.as_str(),
+            None if columns.len() != self.result_row.len() => "*",
+            None => return Ok(()),
+        };
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "{}.{differs} was altered while the table is being read",
+                self.table
+            ),
+        ))
     }
 
     /// Appends a row of a result set in the binary protocol, the columns as in [`SourceTable::select_list`]: a packet

@@ -3,14 +3,18 @@
 //! What a table holds stands in its newest commit; a start reads that, loads what a snapshot has left, and follows the
 //! log from the lowest position of all tables. Every failure that may pass is answered by starting over from there.
 
+mod lag;
 pub(crate) mod leases;
 pub(crate) mod memory;
 pub(crate) mod progress;
 mod retry;
 mod schema_change;
 pub(crate) mod services;
+mod signal;
 mod start;
+mod status;
 mod stream;
+mod stream_table;
 mod table_map;
 
 use std::sync::Arc;
@@ -21,15 +25,18 @@ use table_format::storage::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{PipelineConfig, StartupMode};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::source::mysql::dump::BinlogStream;
 use crate::source::mysql::safe_position::current_position;
+use crate::source::mysql::server::ServerInfo;
 use leases::Leases;
 use memory::MemoryPlan;
-pub use progress::{Phase, Progress, TableProgress};
+pub use progress::{Histogram, HistogramSnapshot, Phase, Progress, TableProgress};
 use retry::Backoff;
+pub use signal::Resnapshot;
 use start::Start;
-use stream::{StreamEnd, Streamer};
+pub use status::{PipelineStatus, TableStatus, status};
+use stream::{StreamEnd, StreamSource, Streamer};
 
 /// When a run of a pipeline ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +70,7 @@ impl Pipeline {
         let leases = Leases::new(&config.name, config.sink.lease_timeout, shutdown.clone());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let plan = MemoryPlan::new(env.memory.ceiling_bytes(), cores);
-        let progress = Arc::new(Progress::new(env.memory.clone()));
+        let progress = Arc::new(Progress::new(env.memory.clone(), Arc::clone(&env.clock)));
         Ok(Self {
             config,
             env,
@@ -111,6 +118,7 @@ impl Pipeline {
                     return Ok(());
                 }
                 Err(error) => {
+                    self.progress.set_failed(error.kind(), error.to_string());
                     let wait = backoff.after(error)?;
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
@@ -124,11 +132,12 @@ impl Pipeline {
     async fn run_once(&self, mode: RunMode, backoff: &mut Backoff) -> Result<StreamEnd> {
         let mut start = Start::prepare(self).await?;
         backoff.reset();
+        self.progress.set_connected();
         self.load_snapshots(&mut start).await?;
         if self.shutdown.is_cancelled() {
             return Ok(StreamEnd::ShutDown);
         }
-        if self.config.source.startup_mode == StartupMode::Snapshot {
+        if matches!(self.config.source.startup_mode, StartupMode::Snapshot) {
             return Ok(StreamEnd::CaughtUp);
         }
         let until = match mode {
@@ -136,12 +145,29 @@ impl Pipeline {
             RunMode::UntilCurrent => Some(current_position(&mut start.control).await?),
         };
         let options = start.options.clone();
-        let position = start.position(self).await?;
+        let is_mariadb = ServerInfo::read(&mut start.control).await?.is_mariadb();
+        let position = start.position().await?;
+        let origins = start.origins();
         let tables = start.into_stream_tables()?;
         tracing::info!(%position, tables = tables.len(), "following the binary log");
         let stream = BinlogStream::open(&options, self.config.source.server_id, &position).await?;
-        Streamer::new(self, until, tables, position)?
-            .run(stream)
-            .await
+        let source = StreamSource {
+            options: options.clone(),
+            is_mariadb,
+        };
+        let (by_gtid, server) = (position.is_by_gtid(), position.server.clone());
+        let mut streamer = Streamer::new(self, source, until, tables, position)?;
+        tokio::select! {
+            end = streamer.run(stream) => end.map_err(|error| match error.kind() {
+                ErrorKind::NotFound if by_gtid => Error::invalid(format!(
+                    "{origins}; {} ({server}) does not continue that log: {error}; point source.hostname at a server that does, or \
+                     remove the lake table to load it anew",
+                    options.endpoint()
+                ))
+                .with_source(error),
+                _ => error,
+            }),
+            () = lag::watch(&options, &self.progress) => Err(Error::internal("the watch over the lag has ended")),
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Backoff {
     }
 
     /// How long to wait before the next attempt; the error itself when another attempt is of no use. A pipeline that
-    /// never came to run fails at once: then the address or the account is wrong rather than the network.
+    /// never came to run fails at once if nobody answers: then the address or the account is wrong rather than the network.
     pub(super) fn after(&mut self, error: Error) -> Result<Duration> {
         self.failures += 1;
         let passes = match error.kind() {
@@ -51,7 +51,9 @@ impl Backoff {
             | ErrorKind::Invalid
             | ErrorKind::Internal => false,
         };
-        if !passes || !self.started || self.attempts_max.is_some_and(|max| self.failures >= max) {
+        let is_wrong_address = !self.started && error.kind() == ErrorKind::Unavailable;
+        if !passes || is_wrong_address || self.attempts_max.is_some_and(|max| self.failures >= max)
+        {
             return Err(error);
         }
         let wait = FIRST_WAIT

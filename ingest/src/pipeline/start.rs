@@ -1,23 +1,23 @@
 //! The start of a run: which tables there are, what each holds already, and from where the log is needed.
 
+mod begin;
+mod place;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Pipeline;
 use super::progress::TableProgress;
-use super::stream::StreamTable;
-use crate::checkpoint::{PipelineCheckpoint, SnapshotProgress, TableCheckpoint};
-use crate::config::StartupMode;
+use super::signal::Resnapshot;
+use super::stream_table::StreamTable;
+use crate::checkpoint::{TableCheckpoint, TableSchema};
+use crate::config::TablePattern;
 use crate::error::{Error, ErrorKind, Result};
-use crate::position::BinlogPosition;
 use crate::sink::LakeTable;
-use crate::snapshot::{SnapshotLoader, TableLoad};
-use crate::source::mysql::chunk::initial_range;
+use crate::snapshot::{SnapshotLoader, TableLoad, Throttle};
 use crate::source::mysql::connection::{Connection, MySqlOptions};
 use crate::source::mysql::discovery::{DiscoveredTable, discover};
-use crate::source::mysql::safe_position::{current_position, safe_position};
 use table_format::timeline::Instant;
-use table_format::writer::WriteOperation;
 
 /// A captured table with what its lake table says of it.
 pub(super) struct StartTable {
@@ -25,13 +25,18 @@ pub(super) struct StartTable {
     lake: LakeTable,
     newest_commit: Option<Instant>,
     checkpoint: Option<TableCheckpoint>,
+    /// Whether the lake held one at the start.
+    checkpoint_is_there: bool,
     progress: Arc<TableProgress>,
+    /// A request to load it anew.
+    request: Option<Resnapshot>,
 }
 
 /// Everything a run knows before it reads rows.
 pub(super) struct Start {
     pub(super) options: MySqlOptions,
     pub(super) control: Connection,
+    tables_pattern: TablePattern,
     tables: Vec<StartTable>,
 }
 
@@ -52,7 +57,11 @@ impl Start {
                 config.source.tables
             )));
         }
-        pipeline.progress.clear_tables();
+        let names = discovered
+            .iter()
+            .map(|found| found.table.to_string())
+            .collect();
+        pipeline.progress.keep_tables(&names);
         let mut tables = Vec::with_capacity(discovered.len());
         let mut sinks = BTreeSet::new();
         for discovered in discovered {
@@ -68,117 +77,30 @@ impl Start {
         let mut start = Self {
             options,
             control,
+            tables_pattern: config.source.tables.clone(),
             tables,
         };
+        start.catch_up_quiet_tables(pipeline).await?;
+        start.choose_loads(pipeline).await?;
         start.begin_new_tables(pipeline).await?;
         Ok(start)
     }
 
-    /// Gives tables that no commit speaks of their first checkpoint.
-    async fn begin_new_tables(&mut self, pipeline: &Pipeline) -> Result<()> {
-        if self.tables.iter().all(|table| table.checkpoint.is_some()) {
-            return Ok(());
-        }
-        let config = &pipeline.config;
-        let loads = config.source.startup_mode != StartupMode::LatestOffset;
-        let position = if loads {
-            safe_position(&self.options).await?
-        } else {
-            current_position(&mut self.control).await?
-        };
-        tracing::info!(%position, "start position of new tables");
-        for table in self
-            .tables
-            .iter_mut()
-            .filter(|table| table.checkpoint.is_none())
-        {
-            let source = &table.discovered.table;
-            let snapshot = match loads {
-                true => Some(SnapshotProgress {
-                    remaining: initial_range(&mut self.control, source)
-                        .await?
-                        .into_iter()
-                        .collect(),
-                    rows: 0,
-                }),
-                false => None,
-            };
-            let name = source.to_string();
-            let checkpoint = TableCheckpoint::new(&config.name, &name, position.clone(), snapshot);
-            if !loads {
-                table.lake.begin(WriteOperation::Upsert).await?;
-                table.newest_commit = Some(table.lake.commit(&checkpoint).await?);
-            }
-            table.checkpoint = Some(checkpoint);
-        }
-        Ok(())
-    }
-
-    /// From where the log is needed: the lowest position of the tables, after those that had no change have caught up
-    /// with the pipeline checkpoint.
-    pub(super) async fn position(&mut self, pipeline: &Pipeline) -> Result<BinlogPosition> {
-        let noted = PipelineCheckpoint::load(&pipeline.lake, &pipeline.config.name).await?;
-        for table in &mut self.tables {
-            let (Some(checkpoint), Some(newest)) = (&mut table.checkpoint, &table.newest_commit)
-            else {
-                continue;
-            };
-            if let Some(noted) = &noted
-                && noted.covers(table.lake.name(), newest)
-                && noted.position.is_same_server(&checkpoint.position)
-                && noted.position > checkpoint.position
-            {
-                checkpoint.position = noted.position.clone();
-            }
-        }
-        self.require_same_server().await?;
-        let positions = self
-            .tables
-            .iter()
-            .filter_map(|table| table.checkpoint.as_ref());
-        positions
-            .map(|checkpoint| checkpoint.position.clone())
-            .min()
-            .ok_or_else(|| Error::internal("a pipeline without tables has no position"))
-    }
-
-    /// File and offset mean nothing on another server: skipping by them would lose rows without a word.
-    async fn require_same_server(&mut self) -> Result<()> {
-        let here = current_position(&mut self.control).await?;
-        for table in &self.tables {
-            let Some(checkpoint) = &table.checkpoint else {
-                continue;
-            };
-            if !checkpoint.position.is_same_server(&here) {
-                return Err(Error::invalid(format!(
-                    "{} was read up to {} of {}, but {} is {}; point source.hostname at that server, or remove the \
-                     lake table to load it anew",
-                    table.lake.name(),
-                    checkpoint.position,
-                    checkpoint.position.server,
-                    self.options.endpoint(),
-                    here.server
-                )));
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn into_stream_tables(self) -> Result<Vec<StreamTable>> {
         let stream_table = |table: StartTable| {
-            let missing =
-                || Error::internal(format!("{} has no checkpoint", table.discovered.table));
-            let held = table
-                .checkpoint
-                .as_ref()
-                .ok_or_else(missing)?
-                .position
-                .clone();
+            let source = table.discovered.table;
+            let Some(checkpoint) = table.checkpoint else {
+                return Err(Error::internal(format!("{source} has no checkpoint")));
+            };
+            // Checkpoints of older versions do not tell the columns: those of today are taken for them.
+            let schema = checkpoint
+                .schema
+                .unwrap_or_else(|| TableSchema::new(source));
             let newest = table.newest_commit.map(|instant| instant.time.to_string());
             StreamTable::new(
-                Arc::new(table.discovered.table),
+                schema,
                 table.lake,
-                held,
+                checkpoint.position,
                 newest,
                 table.progress,
             )
@@ -188,6 +110,17 @@ impl Start {
 }
 
 impl StartTable {
+    /// Whether all of it is loaded anew, over what is there.
+    fn is_replaced(&self) -> bool {
+        let request = self.request.as_ref();
+        self.checkpoint_is_there && request.is_some_and(|request| request.condition.is_none())
+    }
+
+    /// Whether it has to be given a first checkpoint.
+    fn is_new(&self) -> bool {
+        self.checkpoint.is_none() || self.is_replaced()
+    }
+
     async fn open(pipeline: &Pipeline, discovered: DiscoveredTable) -> Result<Self> {
         let (config, env) = (&pipeline.config, &pipeline.env);
         let source = &discovered.table;
@@ -201,21 +134,36 @@ impl StartTable {
                 source.database, source.name
             )));
         }
-        let progress = pipeline.progress.add_table(source.to_string());
+        let progress = pipeline.progress.table(&source.to_string());
         let row_group_bytes = pipeline.plan.row_group_bytes;
-        let lake =
-            LakeTable::open_or_create(config, source, env, row_group_bytes, &pipeline.leases)
-                .await?;
+        let mut lake = LakeTable::open_or_create(
+            config,
+            source,
+            env,
+            row_group_bytes,
+            &pipeline.leases,
+            &progress,
+        )
+        .await?;
         let (newest_commit, checkpoint) = lake.checkpoint().await?.unzip();
         if let Some(checkpoint) = &checkpoint {
             require_ours(&config.name, &lake, checkpoint, &source.to_string())?;
+        }
+        // The log tells how the columns change from the checkpoint on; chunks come in those of today.
+        let is_following = |checkpoint: &TableCheckpoint| {
+            checkpoint.schema.is_some() && checkpoint.snapshot.is_none()
+        };
+        if !checkpoint.as_ref().is_some_and(is_following) {
+            lake.take_in(source).await?;
         }
         Ok(Self {
             discovered,
             lake,
             newest_commit,
+            checkpoint_is_there: checkpoint.is_some(),
             checkpoint,
             progress,
+            request: None,
         })
     }
 }
@@ -248,6 +196,8 @@ impl Pipeline {
             plan: self.plan,
             chunk_rows_max: self.config.source.chunk_rows_max,
             commit_interval: self.config.sink.commit_interval,
+            throttle: Throttle::new(self.config.source.snapshot_rows_per_second),
+            counters: Arc::clone(&self.progress),
             shutdown: self.shutdown.clone(),
         };
         for table in &mut start.tables {
@@ -255,21 +205,36 @@ impl Pipeline {
                 continue;
             };
             let unfinished = checkpoint.snapshot.is_some();
+            let condition = table
+                .request
+                .as_ref()
+                .and_then(|request| request.condition.clone());
+            let replaces = table.is_replaced();
+            if replaces || condition.is_some() {
+                table.lake.take_in(&table.discovered.table).await?;
+            }
             let load = TableLoad {
-                source: Arc::new(table.discovered.table.clone()),
+                source: Arc::new(self.config.with_chunk_column(&table.discovered.table)?),
                 lake: &mut table.lake,
                 checkpoint,
                 row_bytes_average: table.discovered.row_bytes_average,
                 rows_estimated: table.discovered.rows_estimated,
                 progress: Arc::clone(&table.progress),
             };
-            let (instant, checkpoint) = loader.load(load).await?;
-            if unfinished {
+            let (instant, checkpoint) = match condition {
+                _ if replaces => loader.replace(load).await?,
+                Some(condition) if !unfinished => loader.reload(load, &condition).await?,
+                _ => loader.load(load).await?,
+            };
+            if instant.is_some() {
                 table.newest_commit = instant;
             }
             table.checkpoint = Some(checkpoint);
             if self.shutdown.is_cancelled() {
                 break;
+            }
+            if let Some(request) = table.request.take() {
+                request.remove(&self.lake, &self.config.name).await?;
             }
         }
         Ok(())

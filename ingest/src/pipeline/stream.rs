@@ -1,97 +1,30 @@
 //! Follows the binary log: events to row batches, batches to the lake tables, commits at source transaction boundaries.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use table_format::env::Reservation;
-use table_format::writer::WriteOperation;
 use tokio::time::Instant;
 
 use super::Pipeline;
-use super::progress::{Phase, TableProgress};
-use super::schema_change::{self, SchemaChange};
+use super::signal::Resnapshot;
+use super::stream_table::StreamTable;
 use super::table_map::TableMaps;
-use crate::batch::BatchBuilder;
-use crate::checkpoint::{PipelineCheckpoint, TableCheckpoint};
+use crate::checkpoint::PipelineCheckpoint;
 use crate::error::Result;
 use crate::position::{BinlogPosition, GtidSet};
-use crate::schema::SourceTable;
-use crate::sink::LakeTable;
 use crate::source::mysql::binlog::{
-    BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent,
+    BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent, TableMap,
 };
+use crate::source::mysql::connection::MySqlOptions;
 use crate::source::mysql::dump::BinlogStream;
 
-/// A table that follows the log.
-#[derive(Debug)]
-pub(crate) struct StreamTable {
-    pub(crate) source: Arc<SourceTable>,
-    pub(crate) lake: LakeTable,
-    /// Up to here the table holds everything.
-    pub(crate) held: BinlogPosition,
-    /// Begin time of the newest commit of this pipeline in the table.
-    pub(crate) newest_commit: Option<String>,
-    pub(crate) progress: Arc<TableProgress>,
-    builder: BatchBuilder,
-    /// Whether a commit is due although no row changed, to note a position.
-    touched: bool,
-}
+/// How often the position is noted while no captured table changes.
+const NOTE_INTERVAL: Duration = Duration::from_secs(30);
 
-impl StreamTable {
-    pub(crate) fn new(
-        source: Arc<SourceTable>,
-        lake: LakeTable,
-        held: BinlogPosition,
-        newest_commit: Option<String>,
-        progress: Arc<TableProgress>,
-    ) -> Result<Self> {
-        progress.set_phase(Phase::Stream);
-        let builder = BatchBuilder::new(Arc::clone(&source))?;
-        Ok(Self {
-            source,
-            lake,
-            held,
-            newest_commit,
-            progress,
-            builder,
-            touched: false,
-        })
-    }
-
-    /// Whether the table holds everything up to offset `read_to` of the file of `position`.
-    fn holds(&self, position: &BinlogPosition, read_to: u64) -> bool {
-        self.held.is_in_later_file_than(position)
-            || (self.held.file == position.file && self.held.pos >= read_to)
-    }
-
-    fn is_dirty(&self) -> bool {
-        self.touched || self.builder.rows() > 0 || self.lake.is_open()
-    }
-
-    async fn commit(&mut self, pipeline: &str, position: &BinlogPosition) -> Result<()> {
-        self.flush().await?;
-        if !self.lake.is_open() {
-            self.lake.begin(WriteOperation::Upsert).await?;
-        }
-        let source = self.source.to_string();
-        let checkpoint = TableCheckpoint::new(pipeline, &source, position.clone(), None);
-        let instant = self.lake.commit(&checkpoint).await?;
-        self.progress.commits.fetch_add(1, Relaxed);
-        self.newest_commit = Some(instant.time.to_string());
-        self.held = position.clone();
-        self.touched = false;
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        if self.builder.rows() == 0 {
-            return Ok(());
-        }
-        let batch = self.builder.finish()?;
-        self.lake.upsert(batch).await
-    }
-}
+/// How often requests are looked for.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why following the log ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,26 +33,36 @@ pub(crate) enum StreamEnd {
     CaughtUp,
     /// A shutdown was asked for and what had been read is committed.
     ShutDown,
-    /// Tables changed their columns, appeared or went; what came before is committed.
+    /// Tables appeared; what came before is committed.
     TablesChanged,
+}
+
+/// The server that the log comes from, for questions beside it.
+#[derive(Debug)]
+pub(crate) struct StreamSource {
+    pub(crate) options: MySqlOptions,
+    pub(crate) is_mariadb: bool,
 }
 
 /// Follows one binlog stream for all tables of a pipeline.
 pub(crate) struct Streamer<'a> {
-    pipeline: &'a Pipeline,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) source: StreamSource,
     /// Stop once this position is committed.
     until: Option<BinlogPosition>,
-    tables: Vec<StreamTable>,
-    by_name: HashMap<(String, String), usize>,
-    maps: TableMaps,
+    pub(super) tables: Vec<StreamTable>,
+    pub(super) by_name: HashMap<(String, String), usize>,
+    pub(super) maps: TableMaps,
     decoder: BinlogDecoder,
     /// End of the last source transaction that was read whole.
-    position: BinlogPosition,
+    pub(super) position: BinlogPosition,
     /// End of the last event.
-    read_to: u64,
+    pub(super) read_to: u64,
     in_transaction: bool,
     /// GTID of the source transaction that is being read.
-    gtid: Option<String>,
+    pub(super) gtid: Option<String>,
+    /// Whether those that were read whole make a set.
+    tracks_gtids: bool,
     /// Those that were read whole.
     gtids: GtidSet,
     buffered: Reservation,
@@ -128,17 +71,26 @@ pub(crate) struct Streamer<'a> {
     pending_since: Option<Instant>,
     /// The position of the pipeline checkpoint.
     noted: Option<BinlogPosition>,
-    /// Whether a statement changed tables.
-    changed: bool,
+    noted_at: Instant,
+    /// When requests were last looked for.
+    asked_at: Instant,
+    /// Whether tables have to be looked for.
+    pub(super) changed: bool,
 }
 
 impl<'a> Streamer<'a> {
     pub(super) fn new(
         pipeline: &'a Pipeline,
+        source: StreamSource,
         until: Option<BinlogPosition>,
-        tables: Vec<StreamTable>,
+        mut tables: Vec<StreamTable>,
         start: BinlogPosition,
     ) -> Result<Self> {
+        for table in &mut tables {
+            table.begin_at(&start)?;
+        }
+        // MySQL's sets are whole or of no use: one that begins somewhere would ask for all that came before.
+        let tracks_gtids = start.gtid.is_some() || source.is_mariadb;
         let gtids = start.gtid.as_deref().unwrap_or_default().parse()?;
         let name = |table: &StreamTable| (table.source.database.clone(), table.source.name.clone());
         let by_name = tables
@@ -148,6 +100,7 @@ impl<'a> Streamer<'a> {
             .collect();
         Ok(Self {
             pipeline,
+            source,
             until,
             tables,
             by_name,
@@ -155,6 +108,7 @@ impl<'a> Streamer<'a> {
             decoder: BinlogDecoder::default(),
             read_to: start.pos,
             gtid: None,
+            tracks_gtids,
             gtids,
             position: start,
             in_transaction: false,
@@ -163,6 +117,8 @@ impl<'a> Streamer<'a> {
             pending_bytes: 0,
             pending_since: None,
             noted: None,
+            noted_at: Instant::now(),
+            asked_at: Instant::now(),
             changed: false,
         })
     }
@@ -195,11 +151,11 @@ impl<'a> Streamer<'a> {
                     self.commit().await?;
                     return Ok(StreamEnd::ShutDown);
                 }
-                if self.changed {
+                if self.changed || self.has_requests().await? {
                     self.commit().await?;
                     return Ok(StreamEnd::TablesChanged);
                 }
-                if self.is_commit_due() {
+                if self.is_commit_due() || self.is_note_due() {
                     self.commit().await?;
                 }
             }
@@ -229,6 +185,15 @@ impl<'a> Streamer<'a> {
         }
     }
 
+    /// Whether somebody asks for a table to be loaded anew; looked at now and then.
+    async fn has_requests(&mut self) -> Result<bool> {
+        if self.asked_at.elapsed() < REQUEST_INTERVAL {
+            return Ok(false);
+        }
+        self.asked_at = Instant::now();
+        Resnapshot::any(&self.pipeline.lake, &self.pipeline.config.name).await
+    }
+
     fn reached_target(&self) -> bool {
         self.until.as_ref().is_some_and(|until| {
             let mut here = self.position.clone();
@@ -246,6 +211,13 @@ impl<'a> Streamer<'a> {
                 .is_some_and(|since| since.elapsed() >= sink.commit_interval)
     }
 
+    /// Tables without changes are not to hold back the log: now and then the position is noted for them.
+    fn is_note_due(&self) -> bool {
+        self.pending_rows == 0
+            && self.noted_at.elapsed() >= NOTE_INTERVAL
+            && self.noted.as_ref() != Some(&self.position)
+    }
+
     async fn handle(&mut self, raw: &[u8]) -> Result<()> {
         // Borrowing the decoder's scratch space while tables are written to would tie all of `self` up.
         let mut decoder = std::mem::take(&mut self.decoder);
@@ -257,6 +229,8 @@ impl<'a> Streamer<'a> {
 
     async fn handle_with(&mut self, decoder: &mut BinlogDecoder, raw: &[u8]) -> Result<()> {
         let (header, event) = decoder.decode(raw)?;
+        let received = &self.pipeline.progress.received_bytes;
+        received.fetch_add(raw.len() as u64, Relaxed);
         if !header.is_artificial() {
             self.read_to = match header.next_position {
                 0 => self.read_to + u64::from(header.event_size),
@@ -294,15 +268,28 @@ impl<'a> Streamer<'a> {
                 self.gtid = Some(gtid.text());
                 Ok(())
             }
+            // Rows that the table holds already may have another shape than those to come.
+            BinlogEvent::TableMap(map) if self.is_held(map) => {
+                self.maps.ignore(map.table_id);
+                Ok(())
+            }
             BinlogEvent::TableMap(map) => {
                 self.maps
                     .learn(map, &self.by_name, &self.tables, &self.pipeline.config)
             }
             BinlogEvent::Rows(rows) => self.take_rows(&rows).await,
             BinlogEvent::Xid => self.end_transaction(),
-            BinlogEvent::Query(query) => self.take_query(&query),
+            BinlogEvent::Query(query) => self.take_query(&query).await,
             _ => Ok(()),
         }
+    }
+
+    /// Whether the table of `map` is captured and holds what comes next.
+    fn is_held(&self, map: &TableMap) -> bool {
+        let index = self.by_name.get(&(map.database.clone(), map.table.clone()));
+        index.is_some_and(|index| {
+            self.tables[*index].holds(&self.position, self.read_to, self.gtid.as_deref())
+        })
     }
 
     /// The server has sent everything up to here.
@@ -311,21 +298,24 @@ impl<'a> Streamer<'a> {
             self.read_to = self.read_to.max(position);
             self.position.pos = self.read_to;
         }
+        if self.pending_rows == 0 {
+            self.pipeline.progress.set_position(self.position.clone());
+        }
         self.pipeline.progress.set_caught_up();
     }
 
     fn note_lag(&self, header: &EventHeader) {
         if header.timestamp > 0 {
-            let now = self.pipeline.env.clock.now().timestamp_millis();
             self.pipeline
                 .progress
-                .set_lag_millis((now - i64::from(header.timestamp) * 1000).max(0));
+                .set_event(i64::from(header.timestamp) * 1000);
         }
     }
 
     fn rotate(&mut self, file: &str, position: u64, artificial: bool) {
         // The fake rotate that opens a stream names the file asked for, on MariaDB with junk behind the name.
-        if artificial && file.starts_with(&self.position.file) {
+        // A start by GTID learns here where it is.
+        if artificial && !self.position.is_by_gtid() && file.starts_with(&self.position.file) {
             return;
         }
         self.maps = TableMaps::default();
@@ -334,10 +324,13 @@ impl<'a> Streamer<'a> {
         self.read_to = position;
     }
 
-    fn end_transaction(&mut self) -> Result<()> {
+    pub(super) fn end_transaction(&mut self) -> Result<()> {
+        self.pipeline.progress.transactions.fetch_add(1, Relaxed);
         self.in_transaction = false;
         self.position.pos = self.read_to;
-        if let Some(gtid) = self.gtid.take() {
+        if let Some(gtid) = self.gtid.take()
+            && self.tracks_gtids
+        {
             self.gtids.add(&gtid)?;
         }
         Ok(())
@@ -349,16 +342,18 @@ impl<'a> Streamer<'a> {
             return Ok(());
         };
         let table = &mut self.tables[index];
-        if table.holds(&self.position, self.read_to) {
+        if table.holds(&self.position, self.read_to, self.gtid.as_deref()) {
             return Ok(());
         }
         let before = table.builder.bytes();
         let changes = decoder.append(rows, &mut table.builder)? as u64;
         let grown = table.builder.bytes().saturating_sub(before);
-        table.progress.changes.fetch_add(changes, Relaxed);
+        let bytes = rows.rows.len() as u64;
+        table.progress.add_changes(rows.kind, changes, bytes);
         self.pending_rows += changes;
         self.pending_bytes += grown;
         self.pending_since.get_or_insert_with(Instant::now);
+        self.pipeline.progress.set_pending(true);
         self.buffered.resize(self.buffered.bytes() + grown);
         if self.buffered.bytes() >= self.pipeline.plan.stream_bytes {
             self.flush_all().await?;
@@ -375,57 +370,53 @@ impl<'a> Streamer<'a> {
         Ok(())
     }
 
-    fn take_query(&mut self, query: &QueryEvent<'_>) -> Result<()> {
+    async fn take_query(&mut self, query: &QueryEvent<'_>) -> Result<()> {
         match query.sql.as_ref() {
-            "BEGIN" => self.in_transaction = true,
-            // A rolled back transaction is only logged when it changed tables without transactions: those rows stand.
-            "COMMIT" | "ROLLBACK" => self.end_transaction()?,
-            _ => {
-                let change = schema_change::of_statement(
-                    query,
-                    &self.pipeline.config,
-                    &self.by_name,
-                    |index| self.tables[index].holds(&self.position, self.read_to),
-                )?;
-                // Every statement but a savepoint inside a transaction commits on its own.
-                if !self.in_transaction || change != SchemaChange::None {
-                    self.end_transaction()?;
-                }
-                if let SchemaChange::Tables(names) = change {
-                    self.changed = true;
-                    for name in names {
-                        self.touch(&name);
-                    }
-                }
+            "BEGIN" => {
+                self.in_transaction = true;
+                Ok(())
             }
-        }
-        Ok(())
-    }
-
-    /// Makes the next commit carry a position for a table even if no row of it changed.
-    fn touch(&mut self, name: &(String, String)) {
-        if let Some(index) = self.by_name.get(name) {
-            self.tables[*index].touched = true;
+            // A rolled back transaction is only logged when it changed tables without transactions: those rows stand.
+            "COMMIT" | "ROLLBACK" => self.end_transaction(),
+            _ => {
+                let changes = self.changes_of(query)?;
+                // Every statement but a savepoint inside a transaction commits on its own.
+                if changes.is_empty() {
+                    return if self.in_transaction {
+                        Ok(())
+                    } else {
+                        self.end_transaction()
+                    };
+                }
+                self.change_tables(changes, &query.sql).await
+            }
         }
     }
 
     /// Commits every table that changed at the last source transaction boundary, then notes the position for the others.
-    async fn commit(&mut self) -> Result<()> {
-        let gtids = self.gtids.to_string();
-        self.position.gtid = (!gtids.is_empty()).then_some(gtids);
-        self.pipeline
-            .progress
-            .set_position(self.position.to_string());
+    pub(super) async fn commit(&mut self) -> Result<()> {
+        self.note_gtids();
+        self.pipeline.progress.set_position(self.position.clone());
         let (position, pipeline) = (&self.position, &self.pipeline.config.name);
+        let counters = self.pipeline.progress.as_ref();
         let dirty = self.tables.iter_mut().filter(|table| table.is_dirty());
-        let commits = dirty.map(|table| table.commit(pipeline, position));
+        let commits = dirty.map(|table| table.commit(pipeline, position, counters));
         let committed = futures::future::try_join_all(commits).await?.len();
+        if committed > 0 {
+            counters.set_committed();
+        }
         self.buffered.resize(0);
         (self.pending_rows, self.pending_bytes, self.pending_since) = (0, 0, None);
         if committed > 0 || self.noted.as_ref() != Some(&self.position) {
             self.note_position().await?;
         }
         Ok(())
+    }
+
+    /// Puts the transactions that were read whole into the position.
+    pub(super) fn note_gtids(&mut self) {
+        let gtids = self.gtids.to_string();
+        self.position.gtid = (!gtids.is_empty()).then_some(gtids);
     }
 
     async fn note_position(&mut self) -> Result<()> {
@@ -444,6 +435,7 @@ impl<'a> Streamer<'a> {
             .store(&self.pipeline.lake, &self.pipeline.config.name)
             .await?;
         self.noted = Some(checkpoint.position);
+        self.noted_at = Instant::now();
         Ok(())
     }
 }

@@ -46,6 +46,53 @@ impl GtidSet {
         }
     }
 
+    /// Whether the transaction `gtid` is among them. MariaDB's sets hold the last one of each domain and, with it, all before.
+    ///
+    /// # Errors
+    /// `Corrupt` when `gtid` is none.
+    pub fn contains(&self, gtid: &str) -> Result<bool> {
+        let other: Self = gtid.parse()?;
+        Ok(match (self, other) {
+            (Self::MySql(ours), Self::MySql(theirs)) => theirs.iter().all(|(source, numbers)| {
+                let held = ours.get(source).map_or(&[][..], Vec::as_slice);
+                let is_held = |(start, end): &(u64, u64)| {
+                    held.iter().any(|(from, to)| from <= start && end <= to)
+                };
+                numbers.iter().all(is_held)
+            }),
+            (Self::MariaDb(ours), Self::MariaDb(theirs)) => {
+                theirs.iter().all(|(domain, (_, number))| {
+                    ours.get(domain).is_some_and(|(_, last)| number <= last)
+                })
+            }
+            (Self::MySql(_), Self::MariaDb(_)) | (Self::MariaDb(_), Self::MySql(_)) => false,
+        })
+    }
+
+    /// The transactions that both hold.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::MySql(ours), Self::MySql(theirs)) => {
+                let both = ours.iter().filter_map(|(source, numbers)| {
+                    let shared = intersection(numbers, theirs.get(source)?);
+                    (!shared.is_empty()).then(|| (source.clone(), shared))
+                });
+                Self::MySql(both.collect())
+            }
+            (Self::MariaDb(ours), Self::MariaDb(theirs)) => {
+                let both = ours.iter().filter_map(|(domain, last)| {
+                    let other = theirs.get(domain)?;
+                    Some((*domain, if last.1 <= other.1 { *last } else { *other }))
+                });
+                Self::MariaDb(both.collect())
+            }
+            (Self::MySql(_), Self::MariaDb(_)) | (Self::MariaDb(_), Self::MySql(_)) => {
+                Self::MySql(BTreeMap::new())
+            }
+        }
+    }
+
     /// Whether nothing was executed yet.
     pub fn is_empty(&self) -> bool {
         match self {
@@ -96,6 +143,14 @@ impl FromStr for GtidSet {
             Ok(Self::MySql(sources))
         }
     }
+}
+
+/// The numbers that lie in both lists of intervals.
+fn intersection(ours: &[(u64, u64)], theirs: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let pairs = ours
+        .iter()
+        .flat_map(|a| theirs.iter().map(move |b| (a.0.max(b.0), a.1.min(b.1))));
+    pairs.filter(|(start, end)| start <= end).collect()
 }
 
 fn parse_mariadb(text: &str, item: &str) -> Result<(u32, (u32, u64))> {
@@ -201,6 +256,22 @@ mod tests {
     fn the_flavours_do_not_mix() {
         let mut set: GtidSet = "0-1-5".parse().unwrap();
         assert!(set.add(&format!("{A}:1")).is_err());
+    }
+
+    #[test]
+    fn knows_what_it_holds_and_what_two_hold() {
+        let parse = |text: &str| text.parse::<GtidSet>().unwrap();
+        let (ours, theirs) = (
+            parse(&format!("{A}:1-5:9-20")),
+            parse(&format!("{A}:3-12,{B}:1")),
+        );
+        assert!(ours.contains(&format!("{A}:9-11")).unwrap());
+        assert!(!ours.contains(&format!("{A}:6")).unwrap() && !ours.contains("0-1-1").unwrap());
+        assert_eq!(ours.common(&theirs).to_string(), format!("{A}:3-5:9-12"));
+        let (ours, theirs) = (parse("0-1-7,1-1-3"), parse("0-2-9,2-1-1"));
+        assert!(ours.contains("0-5-7").unwrap() && !ours.contains("0-1-8").unwrap());
+        assert_eq!(ours.common(&theirs).to_string(), "0-1-7");
+        assert!(ours.contains("x").is_err());
     }
 
     proptest! {

@@ -129,6 +129,8 @@ mod tests {
                 column("at", "timestamp(3)"),
             ],
             primary_key: vec![0],
+            chunk_column: None,
+            charset: None,
         }
     }
 

@@ -6,5 +6,7 @@
 
 mod assigner;
 mod loader;
+mod throttle;
 
 pub(crate) use loader::{SnapshotLoader, TableLoad};
+pub(crate) use throttle::Throttle;

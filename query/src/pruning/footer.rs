@@ -8,6 +8,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
+use datafusion::parquet::arrow::arrow_reader::RowSelection;
 use datafusion::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use datafusion::parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
@@ -16,18 +17,27 @@ use table_format::file_group::key_filter;
 use table_format::reader::BaseFileFilter;
 use table_format::schema::meta::RECORD_KEY;
 
+use super::page::PagePruner;
 use super::{is_ordered, prune};
 
-/// Picks row groups by a predicate.
+/// Picks row groups and pages by a predicate.
 #[derive(Debug)]
 pub(super) struct RowGroupPruner {
     predicate: Arc<PruningPredicate>,
+    /// The columns that it looks at.
+    columns: Vec<String>,
+    /// The same for the part of the filters that looks at the record key alone.
+    by_key: Option<Arc<Self>>,
     /// The column whose text is the record key, if there is one.
     key_column: Option<String>,
 }
 
 impl RowGroupPruner {
-    pub(super) fn new(predicate: Arc<PruningPredicate>, config: &TableConfig) -> Self {
+    pub(super) fn new(
+        predicate: Arc<PruningPredicate>,
+        columns: Vec<String>,
+        config: &TableConfig,
+    ) -> Self {
         let is_bare = matches!(
             config.key_generator(),
             KeyGeneratorType::Simple | KeyGeneratorType::NonPartition
@@ -40,8 +50,16 @@ impl RowGroupPruner {
         };
         Self {
             predicate,
+            columns,
+            by_key: None,
             key_column,
         }
+    }
+
+    /// Adds what the record key alone rules out.
+    pub(super) fn with_keys(mut self, by_key: Option<Self>) -> Self {
+        self.by_key = by_key.map(Arc::new);
+        self
     }
 }
 
@@ -57,6 +75,26 @@ impl BaseFileFilter for RowGroupPruner {
         let kept = keep.into_iter().enumerate().filter(|(_, keep)| *keep);
         kept.map(|(position, _)| position).collect()
     }
+
+    fn rows(
+        &self,
+        footer: &ParquetMetaData,
+        columns: &Schema,
+        row_groups: &[usize],
+    ) -> Option<RowSelection> {
+        let pruner = PagePruner {
+            predicate: &self.predicate,
+            footer,
+            file: columns,
+            row_groups,
+        };
+        pruner.rows(&self.columns)
+    }
+
+    fn by_key(&self) -> Option<Arc<dyn BaseFileFilter>> {
+        let by_key = self.by_key.as_ref()?;
+        Some(Arc::clone(by_key) as Arc<dyn BaseFileFilter>)
+    }
 }
 
 /// One file's row groups as containers.
@@ -69,38 +107,50 @@ struct FooterStatistics<'a> {
 }
 
 impl FooterStatistics<'_> {
-    /// Statistics of a column, if they can be told apart from those of another type.
-    fn column(&self, column: &Column) -> Option<StatisticsConverter<'_>> {
-        let name = column.name.as_str();
-        let wanted = self.table.field_with_name(name).ok()?.data_type();
-        let stored = self.columns.field_with_name(name).ok()?.data_type();
-        if !is_same_kind(stored, wanted) {
-            return None;
-        }
-        let schema = self.footer.file_metadata().schema_descr();
-        StatisticsConverter::try_new(name, self.columns, schema).ok()
-    }
-
     /// Smallest or largest values of a column in the type of the table.
     fn bounds(
         &self,
         column: &Column,
         of: impl Fn(&StatisticsConverter<'_>, &[RowGroupMetaData]) -> Option<ArrayRef>,
     ) -> Option<ArrayRef> {
-        let converter = self.column(column)?;
+        let converter = bounded_column(self.footer, self.columns, self.table, &column.name)?;
         let wanted = self.table.field_with_name(&column.name).ok()?.data_type();
-        let position = converter.parquet_column_index()?;
-        let row_groups = self.footer.row_groups();
-        // Statistics of old writers may be in the wrong order.
-        let is_doubtful = row_groups.iter().any(|group| {
-            let statistics = group.columns().get(position).and_then(|c| c.statistics());
-            statistics.is_some_and(|statistics| statistics.is_min_max_deprecated())
-        });
-        if is_doubtful || !is_ordered(wanted) {
-            return None;
-        }
-        cast(&of(&converter, row_groups)?, wanted).ok()
+        cast(&of(&converter, self.footer.row_groups())?, wanted).ok()
     }
+}
+
+/// Statistics of a column, if they can be told apart from those of another type.
+fn known_column<'a>(
+    footer: &'a ParquetMetaData,
+    file: &'a Schema,
+    table: &Schema,
+    name: &'a str,
+) -> Option<StatisticsConverter<'a>> {
+    let wanted = table.field_with_name(name).ok()?.data_type();
+    let stored = file.field_with_name(name).ok()?.data_type();
+    if !is_same_kind(stored, wanted) {
+        return None;
+    }
+    let schema = footer.file_metadata().schema_descr();
+    StatisticsConverter::try_new(name, file, schema).ok()
+}
+
+/// The same if its smallest and largest values are in the order of the engine.
+pub(super) fn bounded_column<'a>(
+    footer: &'a ParquetMetaData,
+    file: &'a Schema,
+    table: &Schema,
+    name: &'a str,
+) -> Option<StatisticsConverter<'a>> {
+    let converter = known_column(footer, file, table, name)?;
+    let position = converter.parquet_column_index()?;
+    // Statistics of old writers may be in the wrong order.
+    let is_doubtful = footer.row_groups().iter().any(|group| {
+        let statistics = group.columns().get(position).and_then(|c| c.statistics());
+        statistics.is_some_and(|statistics| statistics.is_min_max_deprecated())
+    });
+    let is_ordered = is_ordered(table.field_with_name(name).ok()?.data_type());
+    (is_ordered && !is_doubtful).then_some(converter)
 }
 
 /// Whether statistics of the stored type bound values of the wanted one.
@@ -141,9 +191,8 @@ impl PruningStatistics for FooterStatistics<'_> {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let counts = self
-            .column(column)?
-            .row_group_null_counts(self.footer.row_groups());
+        let column = known_column(self.footer, self.columns, self.table, &column.name)?;
+        let counts = column.row_group_null_counts(self.footer.row_groups());
         Some(Arc::new(counts.ok()?))
     }
 

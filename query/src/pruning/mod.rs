@@ -1,11 +1,13 @@
-//! Filters to fewer files: partitions by their paths, row groups by footers.
+//! Filters to fewer files: partitions by their paths, row groups by footers, pages by page indexes.
 //!
 //! What is left out is proven not to hold a wanted row; the engine filters what is left. A value whose order in files is not
 //! certain (floating point, where NaN has none; columns that have changed their type) proves nothing.
 
 mod footer;
+mod page;
 mod partition;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -19,6 +21,7 @@ use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicate
 use table_format::config::TableConfig;
 use table_format::file_group::FileSlice;
 use table_format::reader::BaseFileFilter;
+use table_format::schema::meta::RECORD_KEY;
 
 use footer::RowGroupPruner;
 
@@ -26,6 +29,10 @@ use footer::RowGroupPruner;
 #[derive(Debug)]
 pub(crate) struct ScanPruner {
     predicate: Arc<PruningPredicate>,
+    /// The columns that the filters look at.
+    columns: Vec<String>,
+    /// The part of the filters that looks at the record key alone, with its columns.
+    by_key: Option<(Arc<PruningPredicate>, Vec<String>)>,
     config: TableConfig,
 }
 
@@ -40,16 +47,20 @@ impl ScanPruner {
         config: &TableConfig,
         session: &dyn Session,
     ) -> Result<Option<Self>> {
-        let Some(filter) = conjunction(filters.iter().cloned()) else {
+        let Some((predicate, columns)) = predicate_of(filters, schema, session)? else {
             return Ok(None);
         };
-        let columns = DFSchema::try_from(Arc::clone(schema))?;
-        let expression = session.create_physical_expr(filter, &columns)?;
-        let predicate = PruningPredicateBuilder::new()
-            .with_file_schema(Arc::clone(schema))
-            .build(expression);
-        Ok(predicate.map(|predicate| Self {
+        let mut keys = config.record_key_fields();
+        keys.push(RECORD_KEY.to_owned());
+        let looks_at_keys = |filter: &&Expr| {
+            let columns = filter.column_refs();
+            !columns.is_empty() && columns.iter().all(|column| keys.contains(&column.name))
+        };
+        let of_keys: Vec<Expr> = filters.iter().filter(looks_at_keys).cloned().collect();
+        Ok(Some(Self {
             predicate,
+            columns,
+            by_key: predicate_of(&of_keys, schema, session)?,
             config: config.clone(),
         }))
     }
@@ -65,11 +76,35 @@ impl ScanPruner {
 
     /// What picks row groups of base files.
     pub(crate) fn row_groups(&self) -> Arc<dyn BaseFileFilter> {
-        Arc::new(RowGroupPruner::new(
-            Arc::clone(&self.predicate),
-            &self.config,
-        ))
+        let pruner = |predicate: &Arc<PruningPredicate>, columns: &[String]| {
+            RowGroupPruner::new(Arc::clone(predicate), columns.to_vec(), &self.config)
+        };
+        let by_key = self.by_key.as_ref();
+        let by_key = by_key.map(|(predicate, columns)| pruner(predicate, columns));
+        Arc::new(pruner(&self.predicate, &self.columns).with_keys(by_key))
     }
+}
+
+/// What can be asked of statistics for filters that must all hold, and the columns that they look at.
+fn predicate_of(
+    filters: &[Expr],
+    schema: &SchemaRef,
+    session: &dyn Session,
+) -> Result<Option<(Arc<PruningPredicate>, Vec<String>)>> {
+    let Some(filter) = conjunction(filters.iter().cloned()) else {
+        return Ok(None);
+    };
+    let columns: BTreeSet<String> = filter
+        .column_refs()
+        .into_iter()
+        .map(|column| column.name.clone())
+        .collect();
+    let of_schema = DFSchema::try_from(Arc::clone(schema))?;
+    let expression = session.create_physical_expr(filter, &of_schema)?;
+    let predicate = PruningPredicateBuilder::new()
+        .with_file_schema(Arc::clone(schema))
+        .build(expression);
+    Ok(predicate.map(|predicate| (predicate, columns.into_iter().collect())))
 }
 
 /// Whether each container may hold a wanted row. What the engine cannot evaluate proves nothing.

@@ -9,6 +9,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{Expr, col, lit};
@@ -26,7 +27,7 @@ use table_format::writer::{TableWriter, WriteOperation, WriterOptions};
 use tempfile::TempDir;
 
 use super::ScanPruner;
-use crate::{QuerySession, QueryType, ViewOptions};
+use crate::{LakeTable, QuerySession, QueryType, ViewOptions};
 
 const CITIES: [&str; 4] = ["aachen", "bonn", "celle", "d=%/e"];
 
@@ -71,6 +72,15 @@ struct Lake {
 
 impl Lake {
     async fn create(table_type: TableType, is_partitioned: bool) -> Self {
+        Self::with(table_type, is_partitioned, None).await
+    }
+
+    /// A table whose rows are ordered by a column.
+    async fn ordered(table_type: TableType, ordering: &str) -> Self {
+        Self::with(table_type, false, Some(ordering)).await
+    }
+
+    async fn with(table_type: TableType, is_partitioned: bool, ordering: Option<&str>) -> Self {
         let directory = TempDir::new().unwrap();
         let storage = Storage::open(directory.path().to_str().unwrap()).unwrap();
         let env = Env::system(MemoryBudget::new(1 << 30));
@@ -84,7 +94,7 @@ impl Lake {
                 .then(|| "city".to_owned())
                 .into_iter()
                 .collect(),
-            ordering: Vec::new(),
+            ordering: ordering.map(str::to_owned).into_iter().collect(),
             merge_mode: None,
             properties: BTreeMap::from([(
                 "hoodie.datasource.write.partitionpath.urlencode".to_owned(),
@@ -166,7 +176,7 @@ async fn pruned_answers_equal_unpruned_ones(table_type: TableType, is_partitione
         .await;
     lake.change(&[5, 700, 1500], 0, RowKind::Delete).await;
     lake.change(&[700, 9, 1001], 2, RowKind::UpdateAfter).await;
-    let session = QuerySession::new(MemoryBudget::new(1 << 30));
+    let mut session = QuerySession::new(MemoryBudget::new(1 << 30)).unwrap();
     let snapshot = lake.table.snapshot(None).await.unwrap();
     let mut all = Vec::new();
     for slice in snapshot.slices() {
@@ -179,10 +189,12 @@ async fn pruned_answers_equal_unpruned_ones(table_type: TableType, is_partitione
         .context()
         .register_table("whole", Arc::new(whole))
         .unwrap();
-    session
-        .add_table(None, "t", &lake.table, &QueryType::Snapshot)
-        .await
-        .unwrap();
+    let table = LakeTable {
+        database: None,
+        name: "t".to_owned(),
+        location: lake.table.storage().location().to_owned(),
+    };
+    session.add_table(table, QueryType::Snapshot);
     let mut random = StdRng::seed_from_u64(20_261_126);
     for _ in 0..60 {
         let condition = random_condition(&mut random);
@@ -208,7 +220,7 @@ async fn answers_are_the_same_on_merge_on_read_tables() {
 
 /// The slices and the row groups that are left of a table with four files a partition.
 async fn left(lake: &Lake, filter: Expr) -> (usize, usize) {
-    let session = QuerySession::new(MemoryBudget::new(1 << 30));
+    let session = QuerySession::new(MemoryBudget::new(1 << 30)).unwrap();
     let snapshot = lake.table.snapshot(None).await.unwrap();
     let state = session.context().state();
     let pruner = ScanPruner::try_new(&[filter], snapshot.schema(), snapshot.config(), &state);
@@ -260,7 +272,7 @@ async fn floating_point_and_foreign_filters_leave_nothing_out() {
     lake.load().await;
     assert_eq!(left(&lake, col("weight").gt(lit(1e9))).await, (4, 4));
     let plan: Arc<dyn ExecutionPlan> = {
-        let session = QuerySession::new(MemoryBudget::new(1 << 30));
+        let session = QuerySession::new(MemoryBudget::new(1 << 30)).unwrap();
         let snapshot = lake.table.snapshot(None).await.unwrap();
         let provider = crate::LakebedTableProvider::new(snapshot, MemoryBudget::new(1 << 30));
         let filters = [col("id").gt(lit(5000))];
@@ -268,4 +280,48 @@ async fn floating_point_and_foreign_filters_leave_nothing_out() {
         provider.scan(&state, None, &filters, None).await.unwrap()
     };
     assert_eq!(plan.schema().fields().len(), 10);
+}
+
+/// The rows of the wanted columns that are read of a table for a condition, before the engine filters.
+async fn rows_read(lake: &Lake, condition: Expr) -> usize {
+    let session = QuerySession::new(MemoryBudget::new(1 << 30)).unwrap();
+    let snapshot = lake.table.snapshot(None).await.unwrap();
+    let provider = crate::LakebedTableProvider::new(snapshot, MemoryBudget::new(1 << 30));
+    let state = session.context().state();
+    let plan = provider
+        .scan(&state, None, &[condition], None)
+        .await
+        .unwrap();
+    let batches = datafusion::physical_plan::collect(plan, session.context().task_ctx());
+    batches
+        .await
+        .unwrap()
+        .iter()
+        .map(RecordBatch::num_rows)
+        .sum()
+}
+
+#[tokio::test]
+async fn a_look_up_reads_a_page() {
+    let mut lake = Lake::create(TableType::CopyOnWrite, false).await;
+    let ids: Vec<i32> = (0..100_000).collect();
+    let mut transaction = lake.writer.begin(WriteOperation::BulkInsert).await.unwrap();
+    let mut insert = transaction.bulk_insert();
+    insert.write(&rows(&ids, 0)).await.unwrap();
+    let stats = insert.finish().await.unwrap();
+    transaction.add(stats);
+    transaction.commit(BTreeMap::new()).await.unwrap();
+    let read = rows_read(&lake, col("id").eq(lit(70_001))).await;
+    assert!((1..=25_000).contains(&read), "{read} of 100000 rows");
+    assert_eq!(rows_read(&lake, col("id").eq(lit(100_001))).await, 0);
+}
+
+#[tokio::test]
+async fn by_event_time_only_rows_of_other_keys_are_left_out() {
+    let mut lake = Lake::ordered(TableType::MergeOnRead, "id").await;
+    lake.load().await;
+    lake.change(&[5, 700, 1500], 2, RowKind::UpdateAfter).await;
+    assert!(rows_read(&lake, col("id").eq(lit(700))).await <= 500 + 3);
+    let late = lit(ScalarValue::Date32(Some(100_000)));
+    assert!(rows_read(&lake, col("day").gt(late)).await >= 1_200);
 }

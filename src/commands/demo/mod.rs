@@ -129,7 +129,7 @@ async fn run_pipeline(
         }
     };
     tokio::select! {
-        outcome = pipeline.run(mode) => Ok(outcome?),
+        outcome = Box::pin(pipeline.run(mode)) => Ok(outcome?),
         () = watch => Ok(()),
     }
 }

@@ -2,15 +2,19 @@
 
 mod archive;
 mod clean;
+mod cluster;
 mod compact;
 mod create;
+pub(crate) mod files;
 mod fsck;
+mod history;
 mod restore;
 mod rollback;
 mod savepoint;
 mod settings;
 mod show;
-mod timeline;
+mod stats;
+pub(crate) mod timeline;
 mod version;
 mod write;
 
@@ -47,6 +51,21 @@ Keys of bulk-insert and insert are not looked up: rows that are there already ar
         after_help = "Examples:\n  lakebed table timeline lake/shop/orders --json\n  lakebed table timeline lake/shop/orders --archived"
     )]
     Timeline(timeline::TimelineArgs),
+    /// Base and log files
+    #[command(after_help = "\
+Examples:
+  lakebed table files lake/shop/orders
+  lakebed table files lake/shop/orders --latest --json
+  duckdb -c \"SELECT count(*) FROM read_parquet($(lakebed table files lake/shop/orders --latest))\"")]
+    Files(files::FilesArgs),
+    /// Every retained version of a row, and the commit that made it
+    #[command(
+        after_help = "Examples:\n  lakebed table history lake/shop/orders 4711\n  lakebed table history lake/shop/items order_id:4711,item_id:2 --json"
+    )]
+    History(history::HistoryArgs),
+    /// Sizes of files, small files, and what writes cost
+    #[command(after_help = "Example:\n  lakebed table stats lake/shop/orders --json")]
+    Stats(TableArgs),
     /// Merge the logs of a merge-on-read table into new base files
     #[command(after_help = "\
 Examples:
@@ -57,6 +76,19 @@ Examples:
 
 Writers may go on meanwhile. A plan whose execution failed stays; executing it again begins anew.")]
     Compact(compact::CompactArgs),
+    /// Put small file groups together, in the order of columns if asked for
+    #[command(after_help = "\
+Examples:
+  lakebed table cluster lake/shop/orders                                    execute what is planned, then plan and execute the rest
+  lakebed table cluster lake/shop/orders --sort-columns city,ts --set hoodie.layout.optimize.strategy=z-order
+  lakebed table cluster lake/shop/orders --set hoodie.clustering.plan.strategy.partition.selected=day=1,day=2
+  lakebed table cluster lake/shop/orders --schedule-only                    plan, for any engine to execute
+  lakebed table cluster lake/shop/orders --execute 20261121093000123        execute a plan, of any engine; without instant all
+
+Small are file groups below hoodie.clustering.plan.strategy.small.file.limit (300 MiB). Writes to file groups of a pending
+plan are refused, so stop other writers, or let the daemon cluster (hoodie.clustering.inline: true in its sink). A plan whose
+execution failed stays; executing it again begins anew.")]
+    Cluster(cluster::ClusterArgs),
     /// Delete the files that no query needs any more
     #[command(after_help = "\
 Examples:
@@ -145,7 +177,13 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
         TableCommand::Write(args) => write::write(args).await?,
         TableCommand::Show(args) => show::show(args).await.map_err(Failure::other)?,
         TableCommand::Timeline(args) => timeline::timeline(args).await.map_err(Failure::other)?,
+        TableCommand::Files(args) => files::files(args).await.map_err(Failure::other)?,
+        TableCommand::History(args) => {
+            return history::history(args).await.map_err(Failure::other);
+        }
+        TableCommand::Stats(args) => stats::stats(args).await.map_err(Failure::other)?,
         TableCommand::Compact(args) => compact::compact(args).await.map_err(Failure::other)?,
+        TableCommand::Cluster(args) => cluster::cluster(args).await.map_err(Failure::other)?,
         TableCommand::Clean(args) => clean::clean(args).await.map_err(Failure::other)?,
         TableCommand::Archive(args) => archive::archive(args).await.map_err(Failure::other)?,
         TableCommand::Savepoint(command) => savepoint::savepoint(command)

@@ -152,6 +152,11 @@ impl BloomFilter {
         self.rows.iter_mut().for_each(|row| row.bytes.fill(0xff));
     }
 
+    /// Bytes that its bits take.
+    pub fn bytes(&self) -> u64 {
+        self.rows.iter().map(|row| row.bytes.len() as u64).sum()
+    }
+
     /// Which kind of filter it is.
     pub fn filter_type(&self) -> BloomFilterType {
         self.filter_type

@@ -32,6 +32,8 @@ pub const PAYLOAD_CLASS: &str = "hoodie.compaction.payload.class";
 pub const LEGACY_PAYLOAD_CLASS: &str = "hoodie.table.legacy.payload.class";
 /// Partial updates of version 9.
 pub const PARTIAL_UPDATE_MODE: &str = "hoodie.table.partial.update.mode";
+/// What stands, behind that prefix, in for a value that the source did not send.
+pub const UNAVAILABLE_VALUE: &str = "hoodie.write.partial.update.unavailable.value";
 /// Prefix of the properties that configure merging.
 pub const MERGE_PROPERTY_PREFIX: &str = "hoodie.record.merge.property.";
 /// Key generator class (version 6).

@@ -53,6 +53,15 @@ named_enum! {
     }
 }
 
+/// Which columns of the record that counts are taken from the other one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnMerge {
+    /// Those that are null.
+    KeepOnNull,
+    /// Those whose text or bytes are this, which stands for a value that the source did not send.
+    KeepOnMarker(String),
+}
+
 named_enum! {
     /// Which of two records of a key counts.
     MergeMode, "record merge mode", {

@@ -1,5 +1,6 @@
 //! Typed configuration: string and value meet in one place.
 
+mod index;
 pub mod key;
 mod kind;
 mod lock;
@@ -7,7 +8,8 @@ mod new_table;
 mod table;
 mod version_change;
 
-pub use kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
+pub(crate) use index::{BucketConfig, IndexConfig, IndexType, kept_settings};
+pub use kind::{ColumnMerge, KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
 pub use lock::LockSettings;
 pub(crate) use lock::{LockPatience, LockProviderKind};
 pub use new_table::NewTable;

@@ -2,7 +2,9 @@
 
 use crate::codec::properties::{Properties, table_checksum};
 use crate::config::key;
-use crate::config::kind::{KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};
+use crate::config::kind::{
+    ColumnMerge, KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone,
+};
 use crate::error::{Error, Result};
 
 pub(super) const EVENT_TIME_STRATEGY: &str = "eeb8d96f-b1e4-49fd-bbf8-28ac514178e5";
@@ -136,6 +138,35 @@ impl TableConfig {
     /// Fields that decide between records of a key, most significant first.
     pub fn ordering_fields(&self) -> Vec<String> {
         ordering_fields(&self.properties)
+    }
+
+    /// Which columns of a winning record give way to those of the record that it replaces; `None` when none does.
+    ///
+    /// Java: PartialUpdateMode, EightToNineUpgradeHandler (which payload class becomes which mode).
+    ///
+    /// # Errors
+    /// `Unsupported` for a mode that Hudi 1.2.0 does not know.
+    pub fn column_merge(&self) -> Result<Option<ColumnMerge>> {
+        let mode = self.properties.get_non_blank(key::PARTIAL_UPDATE_MODE);
+        match (mode, payload_class(&self.properties)) {
+            (Some("IGNORE_DEFAULTS"), _) => Ok(Some(ColumnMerge::KeepOnNull)),
+            (Some("FILL_UNAVAILABLE"), _) => {
+                let name = format!("{}{}", key::MERGE_PROPERTY_PREFIX, key::UNAVAILABLE_VALUE);
+                let marker = self.properties.get_non_blank(&name);
+                let marker = marker.unwrap_or("__debezium_unavailable_value").to_owned();
+                Ok(Some(ColumnMerge::KeepOnMarker(marker)))
+            }
+            (Some(mode), _) => Err(Error::unsupported(format!(
+                "table `{}`: {}={mode} is not known; read it with the engine that wrote it",
+                self.name,
+                key::PARTIAL_UPDATE_MODE
+            ))),
+            (
+                None,
+                Some("OverwriteNonDefaultsWithLatestAvroPayload" | "PartialUpdateAvroPayload"),
+            ) => Ok(Some(ColumnMerge::KeepOnNull)),
+            (None, _) => Ok(None),
+        }
     }
 
     /// How keys and partition paths are made.
@@ -272,6 +303,12 @@ fn ordering_fields(properties: &Properties) -> Vec<String> {
     }
 }
 
+/// The name of the class that merges, without its package.
+fn payload_class(properties: &Properties) -> Option<&str> {
+    let class = properties.get_non_blank(key::PAYLOAD_CLASS)?;
+    Some(class.rsplit('.').next().unwrap_or(class))
+}
+
 fn check_checksum(properties: &Properties, name: &str) -> Result<()> {
     let Some(stored) = properties.get_non_blank(key::CHECKSUM) else {
         return Ok(());
@@ -295,9 +332,7 @@ fn infer_merge_mode(properties: &Properties, version: TableVersion) -> Result<Me
     } else {
         MergeMode::CommitTime
     };
-    let payload = properties
-        .get_non_blank(key::PAYLOAD_CLASS)
-        .map(|class| class.rsplit('.').next().unwrap_or(class));
+    let payload = payload_class(properties);
     let strategy = properties
         .get_non_blank(key::MERGE_STRATEGY_ID)
         .or_else(|| properties.get_non_blank(key::MERGER_STRATEGY));
@@ -305,11 +340,18 @@ fn infer_merge_mode(properties: &Properties, version: TableVersion) -> Result<Me
         TableVersion::Six => None,
         TableVersion::Eight | TableVersion::Nine => properties.get_non_blank(key::MERGE_MODE),
     };
-    let mode = match (stated, payload, strategy) {
-        (Some(mode), _, _) => mode.parse()?,
-        (None, Some("OverwriteWithLatestAvroPayload"), _) => MergeMode::CommitTime,
-        (None, Some("DefaultHoodieRecordPayload" | "EventTimeAvroPayload"), _) => by_ordering,
-        (None, Some(_), _) => MergeMode::Custom,
+    let of_payload = match payload {
+        Some("OverwriteWithLatestAvroPayload" | "OverwriteNonDefaultsWithLatestAvroPayload") => {
+            MergeMode::CommitTime
+        }
+        Some(
+            "DefaultHoodieRecordPayload" | "EventTimeAvroPayload" | "PartialUpdateAvroPayload",
+        ) => by_ordering,
+        _ => MergeMode::Custom,
+    };
+    let mode = match (stated.map(str::parse).transpose()?, payload, strategy) {
+        (Some(MergeMode::Custom) | None, Some(_), _) => of_payload,
+        (Some(mode), _, _) => mode,
         (None, None, Some(COMMIT_TIME_STRATEGY)) => MergeMode::CommitTime,
         (None, None, Some(EVENT_TIME_STRATEGY) | None) => by_ordering,
         (None, None, Some(_)) => MergeMode::Custom,

@@ -252,6 +252,16 @@ fn properties(format: &BaseFileFormat) -> WriterProperties {
         properties =
             properties.set_column_statistics_enabled(column(name), EnabledStatistics::None);
     }
+    // A look-up of a key then reads a page, not a row group.
+    for name in format
+        .record_key
+        .iter()
+        .map(String::as_str)
+        .chain([META_COLUMNS[2]])
+    {
+        properties =
+            properties.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
+    }
     if let [name] = format.record_key.as_slice()
         && let Ok(field) = format.schema.field_with_name(name)
     {

@@ -99,15 +99,25 @@ impl KeyFooter {
     }
 }
 
+/// The smallest and the largest record key in a base file, as its writer orders them; `None` when the footer does not tell.
+pub(crate) fn key_bounds(footer: &ParquetMetaData) -> Option<(&str, &str)> {
+    Some((
+        value_of(footer, MIN_RECORD_KEY)?,
+        value_of(footer, MAX_RECORD_KEY)?,
+    ))
+}
+
+fn value_of<'a>(footer: &'a ParquetMetaData, name: &str) -> Option<&'a str> {
+    let entries = footer.file_metadata().key_value_metadata()?;
+    let entry = entries.iter().find(|entry| entry.key == name)?;
+    entry.value.as_deref()
+}
+
 /// The bloom filter of the record keys in a base file. One that is missing or cannot be read rules nothing out: `None`.
 pub fn key_filter(footer: &ParquetMetaData) -> Option<BloomFilter> {
-    let entries = footer.file_metadata().key_value_metadata()?;
-    let value = |name: &str| {
-        let entry = entries.iter().find(|entry| entry.key == name)?;
-        entry.value.as_deref()
-    };
-    let text = value(FOOTER_KEY)?;
-    let kind = value(TYPE_CODE_KEY).map_or(Ok(BloomFilterType::Simple), BloomFilterType::parse);
+    let text = value_of(footer, FOOTER_KEY)?;
+    let kind =
+        value_of(footer, TYPE_CODE_KEY).map_or(Ok(BloomFilterType::Simple), BloomFilterType::parse);
     kind.and_then(|kind| BloomFilter::from_base64(text, kind))
         .ok()
 }

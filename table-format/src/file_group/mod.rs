@@ -13,6 +13,7 @@ mod visibility;
 
 pub use base_file_writer::BaseFileOptions;
 pub(crate) use base_file_writer::{BaseFileFormat, BaseFileWriter, WrittenBaseFile};
+pub(crate) use key_footer::key_bounds;
 pub use key_footer::key_filter;
 pub(crate) use log_file_writer::LogBlocks;
 pub use name::{BaseFile, LogFile};

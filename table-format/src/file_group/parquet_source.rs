@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use crate::error::{Error, Result};
 use crate::storage::Storage;
@@ -46,6 +46,34 @@ impl ParquetSource {
         ParquetRecordBatchStreamBuilder::new(self)
             .await
             .map_err(|error| Error::from(error).context(format!("reading {path}")))
+    }
+}
+
+impl ParquetSource {
+    /// The same for a file whose footer was read already, with its page indexes where it has them.
+    pub(crate) async fn open_indexed(
+        mut self,
+        footer: &ParquetMetaData,
+    ) -> Result<ParquetRecordBatchStreamBuilder<Self>> {
+        let path = self.path.clone();
+        let metadata = self
+            .with_page_indexes(footer)
+            .await
+            .and_then(|footer| ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new()))
+            .map_err(|error| Error::from(error).context(format!("reading {path}")))?;
+        Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(
+            self, metadata,
+        ))
+    }
+
+    async fn with_page_indexes(
+        &mut self,
+        footer: &ParquetMetaData,
+    ) -> parquet::errors::Result<Arc<ParquetMetaData>> {
+        let mut reader = ParquetMetaDataReader::new_with_metadata(footer.clone())
+            .with_page_index_policy(PageIndexPolicy::Optional);
+        reader.load_page_index(self).await?;
+        Ok(Arc::new(reader.finish()?))
     }
 }
 

@@ -4,273 +4,128 @@
 //! files of any writer. **Invariant:** a key that exists lies in the range of its group; hence a key in no range is new.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
-use crate::file_group::FileSlice;
-use crate::index::key_value::{KeyColumn, KeyRange, KeyValue};
+use async_trait::async_trait;
 
-/// The file groups of a table by partition and range.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct KeyRangeIndex {
-    partitions: HashMap<String, PartitionRanges>,
-}
+use crate::error::Result;
+use crate::index::groups::{Group, PartitionGroups};
+use crate::index::key_value::{KeyColumn, KeyRange};
+use crate::index::resolve::{Undecided, decide};
+use crate::index::{Asked, Homes, Index, Room, Target, range_column};
 
-/// One file group.
-#[derive(Debug, Clone)]
-pub(crate) struct Group {
-    /// Its newest files.
-    pub(crate) slice: FileSlice,
-    /// What it holds; `None` when it has no rows.
-    pub(crate) range: Option<KeyRange>,
-    /// About how long its base file is, or would be after compaction.
-    pub(crate) bytes: u64,
-}
-
-/// The file groups of one partition.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PartitionRanges {
-    /// Sorted by the lower bound; groups without rows come first.
-    groups: Vec<Group>,
-    /// For each group the position of the largest upper bound among it and those before it.
-    reach: Vec<usize>,
-}
-
-/// Where a row goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// Into an existing group, by position.
-    Group(usize),
-    /// Into the n-th new group.
-    New(usize),
-}
+/// See the module.
+#[derive(Debug)]
+pub(super) struct KeyRangeIndex;
 
 /// The answer for a list of rows, in its order.
 #[derive(Debug, Default)]
-pub(crate) struct Located {
+struct Located {
     /// The only candidate of each row; `None` when there is none, or there are several.
-    pub(crate) only: Vec<Option<usize>>,
+    only: Vec<Option<usize>>,
     /// Positions in the list whose rows lie in several ranges, and these.
-    pub(crate) several: Vec<(usize, Vec<usize>)>,
+    several: Vec<(usize, Vec<usize>)>,
 }
 
-/// How much a group may grow.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
-    /// A group of at least this length takes no new keys.
-    pub(crate) small_group_bytes: u64,
-    /// A new group is full at this length.
-    pub(crate) group_bytes_max: u64,
-    /// About what one row adds to a group.
-    pub(crate) row_bytes: u64,
-    /// New keys go to base files: a group with logs takes none.
-    pub(crate) base_files_only: bool,
-}
-
-impl KeyRangeIndex {
-    /// The groups of a partition; an empty set if it is new.
-    pub(crate) fn partition(&self, path: &str) -> Option<&PartitionRanges> {
-        self.partitions.get(path)
-    }
-
-    /// Adds a group, or replaces the one of the same file id.
-    pub(crate) fn put(&mut self, group: Group) {
-        self.partitions
-            .entry(group.slice.partition_path.clone())
-            .or_default()
-            .put(group);
-    }
-
-    /// Takes a group out.
-    pub(crate) fn remove(&mut self, partition_path: &str, file_id: &str) {
-        if let Some(partition) = self.partitions.get_mut(partition_path) {
-            partition
-                .groups
-                .retain(|group| group.slice.file_id != file_id);
-            partition.rebuild();
+#[async_trait]
+impl Index for KeyRangeIndex {
+    async fn locate(&self, asked: Asked<'_>, rows: &[u32]) -> Result<Homes> {
+        if rows.is_empty() || asked.partition.groups().is_empty() {
+            return Ok(Homes::all_new(rows));
         }
-    }
-
-    /// The partitions, each with its groups.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = (&str, &PartitionRanges)> {
-        self.partitions
+        let located = candidates_of(asked.partition, &range_column(&asked)?, rows);
+        let mut homes = Homes::default();
+        let mut is_several = vec![false; rows.len()];
+        let undecided: Vec<Undecided<'_>> = located
+            .several
             .iter()
-            .map(|(path, ranges)| (path.as_str(), ranges))
-    }
-
-    /// All groups.
-    #[cfg(test)]
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.partitions
-            .values()
-            .flat_map(|partition| &partition.groups)
-    }
-
-    /// The range of a group; nothing if the group has no rows or is not there.
-    pub(crate) fn range_of(&self, partition_path: &str, file_id: &str) -> Option<&KeyRange> {
-        let groups = &self.partitions.get(partition_path)?.groups;
-        let group = groups.iter().find(|group| group.slice.file_id == file_id)?;
-        group.range.as_ref()
-    }
-
-    /// The group of `slice`, if it consists of the very same files.
-    pub(crate) fn find(&self, slice: &FileSlice) -> Option<&Group> {
-        let groups = &self.partitions.get(&slice.partition_path)?.groups;
-        groups.iter().find(|group| group.slice == *slice)
-    }
-}
-
-impl FromIterator<Group> for KeyRangeIndex {
-    fn from_iter<I: IntoIterator<Item = Group>>(groups: I) -> Self {
-        let mut index = Self::default();
-        for group in groups {
-            let path = group.slice.partition_path.clone();
-            index.partitions.entry(path).or_default().groups.push(group);
-        }
-        index
-            .partitions
-            .values_mut()
-            .for_each(PartitionRanges::rebuild);
-        index
-    }
-}
-
-impl PartitionRanges {
-    /// The groups, by position.
-    pub(crate) fn groups(&self) -> &[Group] {
-        &self.groups
-    }
-
-    fn put(&mut self, group: Group) {
-        match self
-            .groups
-            .iter_mut()
-            .find(|known| known.slice.file_id == group.slice.file_id)
-        {
-            Some(known) => *known = group,
-            None => self.groups.push(group),
-        }
-        self.rebuild();
-    }
-
-    fn rebuild(&mut self) {
-        self.groups
-            .sort_by(|a, b| lower_bound(a).cmp(&lower_bound(b)));
-        self.reach.clear();
-        let mut furthest = 0;
-        for position in 0..self.groups.len() {
-            if upper_bound(&self.groups[position]) > upper_bound(&self.groups[furthest]) {
-                furthest = position;
-            }
-            self.reach.push(furthest);
-        }
-    }
-
-    /// Which groups may hold the keys of `rows`.
-    pub(crate) fn locate(&self, keys: &KeyColumn<'_>, rows: &[u32]) -> Located {
-        let mut located = Located::default();
-        let mut candidates = Vec::new();
-        for (position, &row) in rows.iter().enumerate() {
-            self.candidates(keys, row as usize, &mut candidates);
-            match candidates.as_slice() {
-                [] => located.only.push(None),
-                [only] => located.only.push(Some(*only)),
-                several => {
-                    located.only.push(None);
-                    located.several.push((position, several.to_vec()));
+            .map(|(position, groups)| {
+                is_several[*position] = true;
+                Undecided {
+                    position: *position,
+                    key: asked.key(rows[*position]),
+                    groups,
                 }
+            })
+            .collect();
+        for (position, (&row, only)) in rows.iter().zip(&located.only).enumerate() {
+            match only {
+                Some(group) => homes.found.push((row, *group)),
+                None if is_several[position] => {}
+                None => homes.nowhere.push(row),
             }
         }
-        located
-    }
-
-    fn candidates(&self, keys: &KeyColumn<'_>, row: usize, out: &mut Vec<usize>) {
-        out.clear();
-        let mut end = self.begins_at_or_before(keys, row);
-        // No group before `end` reaches the key once the furthest of them does not.
-        while end > 0 && is_at_or_after(&self.groups[self.reach[end - 1]], keys, row) {
-            end -= 1;
-            if is_at_or_after(&self.groups[end], keys, row) {
-                out.push(end);
+        if !undecided.is_empty() {
+            for (position, group) in decide(asked.context, asked.partition, &undecided).await? {
+                homes.found.push((rows[position], group));
             }
+            homes.found.sort_unstable();
         }
+        Ok(homes)
     }
 
-    /// How many groups have a lower bound at or below the key.
-    fn begins_at_or_before(&self, keys: &KeyColumn<'_>, row: usize) -> usize {
-        self.groups.partition_point(|group| match &group.range {
-            None | Some(KeyRange { min: None, .. }) => true,
-            Some(KeyRange { min: Some(min), .. }) => keys.compare(row, min) != Ordering::Less,
-        })
+    fn place(&self, asked: Asked<'_>, rows: &[u32], room: &Room) -> Result<Vec<(u32, Target)>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(place_by_range(
+            asked.partition,
+            &range_column(&asked)?,
+            rows,
+            room,
+        ))
     }
 
-    /// Spreads new keys over the neighbouring groups that have room, else over new groups. `rows` lie in no range.
-    ///
-    /// Keys are taken in ascending order, and a new group holds keys of one gap only, so ranges stay disjoint.
-    pub(crate) fn place(
-        &self,
-        keys: &KeyColumn<'_>,
-        rows: &[u32],
-        room: Room,
-    ) -> Vec<(u32, Target)> {
-        let mut ascending = rows.to_vec();
-        ascending.sort_by(|&a, &b| keys.compare_rows(a as usize, b as usize));
-        let mut bytes: Vec<u64> = self.groups.iter().map(|group| group.bytes).collect();
-        let mut new_bytes: Vec<u64> = Vec::new();
-        let mut open: Option<(usize, usize)> = None;
-        let mut placed = Vec::with_capacity(rows.len());
-        for row in ascending {
-            let gap = self.begins_at_or_before(keys, row as usize);
-            let neighbour = |position: usize| {
-                let group = self.groups.get(position)?;
-                group.range.as_ref()?;
-                if room.base_files_only
-                    && (group.slice.base_file.is_none() || !group.slice.log_files.is_empty())
-                {
-                    return None;
-                }
-                (bytes[position] < room.small_group_bytes).then_some(position)
-            };
-            let target = match open {
-                Some((of_gap, new)) if of_gap == gap && new_bytes[new] < room.group_bytes_max => {
-                    Target::New(new)
-                }
-                _ => match gap
-                    .checked_sub(1)
-                    .and_then(neighbour)
-                    .or_else(|| neighbour(gap))
-                {
-                    Some(position) => Target::Group(position),
-                    None => {
-                        new_bytes.push(0);
-                        open = Some((gap, new_bytes.len() - 1));
-                        Target::New(new_bytes.len() - 1)
-                    }
-                },
-            };
-            match target {
-                Target::Group(position) => bytes[position] += room.row_bytes,
-                Target::New(new) => new_bytes[new] += room.row_bytes,
-            }
-            placed.push((row, target));
-        }
-        placed
+    fn reads_ranges(&self) -> bool {
+        true
+    }
+
+    fn finds_logged_keys(&self) -> bool {
+        true
     }
 }
 
-/// Orders groups by where they begin: no rows, then no bound, then by value.
-fn lower_bound(group: &Group) -> (bool, Option<&KeyValue>) {
-    (
-        group.range.is_some(),
-        group.range.as_ref().and_then(|range| range.min.as_ref()),
-    )
+/// Which groups may hold the keys of `rows`.
+fn candidates_of(partition: &PartitionGroups, keys: &KeyColumn<'_>, rows: &[u32]) -> Located {
+    let mut located = Located::default();
+    let mut candidates = Vec::new();
+    for (position, &row) in rows.iter().enumerate() {
+        find_candidates(partition, keys, row as usize, &mut candidates);
+        match candidates.as_slice() {
+            [] => located.only.push(None),
+            [only] => located.only.push(Some(*only)),
+            several => {
+                located.only.push(None);
+                located.several.push((position, several.to_vec()));
+            }
+        }
+    }
+    located
 }
 
-/// Orders groups by where they end: no rows, then by value, then no bound.
-fn upper_bound(group: &Group) -> (bool, bool, Option<&KeyValue>) {
-    match &group.range {
-        None => (false, false, None),
-        Some(KeyRange { max, .. }) => (true, max.is_none(), max.as_ref()),
+fn find_candidates(
+    partition: &PartitionGroups,
+    keys: &KeyColumn<'_>,
+    row: usize,
+    out: &mut Vec<usize>,
+) {
+    out.clear();
+    let (groups, reach) = (partition.groups(), partition.reach());
+    let mut end = begins_at_or_before(groups, keys, row);
+    // No group before `end` reaches the key once the furthest of them does not.
+    while end > 0 && is_at_or_after(&groups[reach[end - 1]], keys, row) {
+        end -= 1;
+        if is_at_or_after(&groups[end], keys, row) {
+            out.push(end);
+        }
     }
+}
+
+/// How many groups have a lower bound at or below the key.
+fn begins_at_or_before(groups: &[Group], keys: &KeyColumn<'_>, row: usize) -> usize {
+    groups.partition_point(|group| match &group.range {
+        None | Some(KeyRange { min: None, .. }) => true,
+        Some(KeyRange { min: Some(min), .. }) => keys.compare(row, min) != Ordering::Less,
+    })
 }
 
 fn is_at_or_after(group: &Group, keys: &KeyColumn<'_>, row: usize) -> bool {
@@ -281,6 +136,55 @@ fn is_at_or_after(group: &Group, keys: &KeyColumn<'_>, row: usize) -> bool {
     }
 }
 
+/// Spreads new keys over the neighbouring groups that have room, else over new groups. `rows` lie in no range.
+///
+/// Keys are taken in ascending order, and a new group holds keys of one gap only, so ranges stay disjoint.
+fn place_by_range(
+    partition: &PartitionGroups,
+    keys: &KeyColumn<'_>,
+    rows: &[u32],
+    room: &Room,
+) -> Vec<(u32, Target)> {
+    let groups = partition.groups();
+    let mut ascending = rows.to_vec();
+    ascending.sort_by(|&a, &b| keys.compare_rows(a as usize, b as usize));
+    let mut bytes: Vec<u64> = groups.iter().map(|group| group.bytes).collect();
+    let mut new_bytes: Vec<u64> = Vec::new();
+    let mut open: Option<(usize, usize)> = None;
+    let mut placed = Vec::with_capacity(rows.len());
+    for row in ascending {
+        let gap = begins_at_or_before(groups, keys, row as usize);
+        let neighbour = |position: usize| {
+            groups.get(position)?.range.as_ref()?;
+            room.is_open(partition, position, bytes[position])
+                .then_some(position)
+        };
+        let target = match open {
+            Some((of_gap, new)) if of_gap == gap && new_bytes[new] < room.group_bytes_max => {
+                Target::New(new)
+            }
+            _ => match gap
+                .checked_sub(1)
+                .and_then(neighbour)
+                .or_else(|| neighbour(gap))
+            {
+                Some(position) => Target::Group(position),
+                None => {
+                    new_bytes.push(0);
+                    open = Some((gap, new_bytes.len() - 1));
+                    Target::New(new_bytes.len() - 1)
+                }
+            },
+        };
+        match target {
+            Target::Group(position) => bytes[position] += room.row_bytes,
+            Target::New(new) => new_bytes[new] += room.row_bytes,
+        }
+        placed.push((row, target));
+    }
+    placed
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -289,29 +193,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::file_group::FileSlice;
+    use crate::index::groups::FileGroups;
+    use crate::index::key_value::KeyValue;
 
     fn group(file_id: usize, range: Option<(i64, i64)>, bytes: u64) -> Group {
         let instant: crate::timeline::InstantTime = "20261121093000123".parse().unwrap();
         let bound = |value: i64| Some(KeyValue::Number(i128::from(value)));
-        Group {
-            slice: FileSlice {
-                partition_path: String::new(),
-                file_id: file_id.to_string(),
-                base_instant: instant,
-                base_file: None,
-                log_files: Vec::new(),
-            },
-            range: range.map(|(min, max)| KeyRange {
-                min: bound(min),
-                max: bound(max),
-            }),
-            bytes,
-        }
+        let slice = FileSlice {
+            partition_path: String::new(),
+            file_id: file_id.to_string(),
+            base_instant: instant,
+            base_file: None,
+            log_files: Vec::new(),
+        };
+        let range = range.map(|(min, max)| KeyRange {
+            min: bound(min),
+            max: bound(max),
+        });
+        Group::new(slice, range, bytes)
     }
 
-    fn partition(groups: Vec<Group>) -> PartitionRanges {
-        let index: KeyRangeIndex = groups.into_iter().collect();
-        index.partition("").cloned().unwrap_or_default()
+    fn partition(groups: Vec<Group>) -> PartitionGroups {
+        let all: FileGroups = groups.into_iter().collect();
+        all.partition("").cloned().unwrap_or_default()
     }
 
     const ROOM: Room = Room {
@@ -319,6 +224,7 @@ mod tests {
         group_bytes_max: 100,
         row_bytes: 10,
         base_files_only: false,
+        closed: std::collections::BTreeSet::new(),
     };
 
     proptest! {
@@ -332,7 +238,7 @@ mod tests {
             let partition = partition(groups);
             let column: ArrayRef = Arc::new(Int64Array::from(keys.clone()));
             let rows: Vec<u32> = (0..).take(keys.len()).collect();
-            let located = partition.locate(&KeyColumn::new(&column), &rows);
+            let located = candidates_of(&partition, &KeyColumn::new(&column), &rows);
             for (position, key) in keys.iter().enumerate() {
                 let mut found: Vec<usize> = match located.several.iter().find(|(at, _)| *at == position) {
                     Some((_, several)) => several.clone(),
@@ -354,7 +260,7 @@ mod tests {
         let partition = partition(groups);
         let column: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
         let rows: Vec<u32> = (0..).take(keys.len()).collect();
-        let placed = partition.place(&KeyColumn::new(&column), &rows, ROOM);
+        let placed = place_by_range(&partition, &KeyColumn::new(&column), &rows, &ROOM);
         placed
             .into_iter()
             .map(|(row, target)| (keys[row as usize], target))

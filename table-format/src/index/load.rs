@@ -1,4 +1,6 @@
-//! Builds the key-range index from the files of a table: footers of base files, keys of log files.
+//! The file groups of a table from its files; their key ranges from footers of base files and keys of log files.
+
+use std::collections::BTreeSet;
 
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -7,7 +9,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, Result};
 use crate::file_group::view::latest_slices;
 use crate::file_group::{FileSlice, Horizon, ParquetSource, Visibility};
-use crate::index::key_range::{Group, KeyRangeIndex};
+use crate::index::groups::{FileGroups, Group};
 use crate::index::key_value::{KeyColumn, KeyRange, range_in_footer};
 use crate::index::log_keys::{LogEntry, read_log_keys};
 use crate::storage::Storage;
@@ -18,37 +20,78 @@ const SLICES_AT_ONCE: usize = 16;
 /// A byte of a log file is about this part of a byte in a base file. Java: hoodie.logfile.to.parquet.compression.ratio.
 const LOG_BYTES_DIVISOR: u64 = 3;
 
-/// The index of the table as `timeline` shows it; what `known` says of slices that have not changed is taken over.
-pub(crate) async fn load_index(
+/// The groups of the table as `timeline` shows them; what `known` says of slices that have not changed is taken over. Their
+/// ranges are read for an index that wants them, by the column `range_field`.
+pub(crate) async fn load_groups(
     storage: &Storage,
     config: &TableConfig,
-    key_field: &str,
+    range_field: Option<&str>,
     schema: &SchemaRef,
     timeline: &ActiveTimeline,
-    known: &KeyRangeIndex,
-) -> Result<KeyRangeIndex> {
+    known: &FileGroups,
+) -> Result<FileGroups> {
+    let visibility = Visibility::new(timeline, Horizon::Latest);
+    let slices = latest_slices(storage, config, timeline, &visibility).await?;
+    let Some(field) = range_field else {
+        let groups = slices.into_iter().map(|slice| {
+            known
+                .find(&slice)
+                .cloned()
+                .unwrap_or_else(|| Group::new(slice.clone(), None, slice_bytes(&slice)))
+        });
+        return Ok(groups.collect());
+    };
+    with_ranges(storage, config, field, schema, slices, known).await
+}
+
+/// Some groups of the table with their ranges.
+pub(crate) async fn load_ranges(
+    storage: &Storage,
+    config: &TableConfig,
+    field: &str,
+    schema: &SchemaRef,
+    timeline: &ActiveTimeline,
+    wanted: &BTreeSet<(String, String)>,
+) -> Result<FileGroups> {
+    let visibility = Visibility::new(timeline, Horizon::Latest);
+    let mut slices = latest_slices(storage, config, timeline, &visibility).await?;
+    slices.retain(|slice| wanted.contains(&(slice.partition_path.clone(), slice.file_id.clone())));
+    with_ranges(
+        storage,
+        config,
+        field,
+        schema,
+        slices,
+        &FileGroups::default(),
+    )
+    .await
+}
+
+async fn with_ranges(
+    storage: &Storage,
+    config: &TableConfig,
+    field: &str,
+    schema: &SchemaRef,
+    slices: Vec<FileSlice>,
+    known: &FileGroups,
+) -> Result<FileGroups> {
     let data_type = schema
-        .field_with_name(key_field)
+        .field_with_name(field)
         .map_err(|_| {
             Error::corrupt(
                 config.name(),
-                format!("the schema lacks the record key `{key_field}`"),
+                format!("the schema lacks the record key `{field}`"),
             )
         })?
         .data_type();
-    let visibility = Visibility::new(timeline, Horizon::Latest);
-    let slices = latest_slices(storage, config, timeline, &visibility).await?;
     let groups: Vec<Group> = stream::iter(slices)
         .map(|slice| async move {
             if let Some(group) = known.find(&slice) {
                 return Ok(group.clone());
             }
-            let range = slice_range(storage, &slice, key_field, data_type).await?;
-            Ok::<_, Error>(Group {
-                bytes: slice_bytes(&slice),
-                range,
-                slice,
-            })
+            let range = slice_range(storage, &slice, field, data_type).await?;
+            let bytes = slice_bytes(&slice);
+            Ok::<_, Error>(Group::new(slice, range, bytes))
         })
         .buffer_unordered(SLICES_AT_ONCE)
         .try_collect()

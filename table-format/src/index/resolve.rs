@@ -8,7 +8,8 @@ use parquet::arrow::ProjectionMask;
 
 use crate::error::{Error, Result};
 use crate::file_group::{FileSlice, ParquetSource, key_filter};
-use crate::index::key_range::{Located, PartitionRanges};
+use crate::index::Asked;
+use crate::index::groups::PartitionGroups;
 use crate::index::log_keys::{CountedBlocks, LogEntry, read_counted_keys};
 use crate::schema::meta::META_COLUMNS;
 use crate::writer::WriteContext;
@@ -40,7 +41,7 @@ enum Standing {
 /// does, of a candidate, whose range covers it anyway.
 pub(crate) async fn decide(
     context: &WriteContext,
-    partition: &PartitionRanges,
+    partition: &PartitionGroups,
     undecided: &[Undecided<'_>],
 ) -> Result<Vec<(usize, usize)>> {
     let mut keys_of_group: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -89,37 +90,30 @@ pub(crate) async fn decide(
         .collect())
 }
 
-/// Positions in the list of located keys, each with a group in which its key is alive. Unlike [`decide`] it also asks the
-/// only candidate: a range may cover a key that is not there.
-pub(crate) async fn live_groups<'a>(
-    context: &WriteContext,
-    partition: &PartitionRanges,
-    located: &Located,
-    key_of: impl Fn(usize) -> &'a str,
-) -> Result<Vec<(usize, usize)>> {
-    let mut keys_of_group: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (position, only) in located.only.iter().enumerate() {
-        if let Some(group) = only {
-            keys_of_group.entry(*group).or_default().push(position);
-        }
-    }
-    for (position, groups) in &located.several {
-        for group in groups {
-            keys_of_group.entry(*group).or_default().push(*position);
-        }
+/// Those of the rows with the positions of groups in which their keys are alive: a range may cover a key that is not there,
+/// and a log may have deleted one that is in the base file.
+pub(crate) async fn alive(asked: Asked<'_>, found: Vec<(u32, usize)>) -> Result<Vec<(u32, usize)>> {
+    let mut rows_of_group: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for (row, group) in found {
+        rows_of_group.entry(group).or_default().push(row);
     }
     let mut live = Vec::new();
-    for (group, positions) in keys_of_group {
-        let Some(slice) = partition.groups().get(group).map(|group| &group.slice) else {
+    for (group, rows) in rows_of_group {
+        let Some(slice) = asked
+            .partition
+            .groups()
+            .get(group)
+            .map(|group| &group.slice)
+        else {
             continue;
         };
-        let keys: Vec<&str> = positions.iter().map(|position| key_of(*position)).collect();
-        let found = standings(context, slice, &keys).await?;
-        let found = positions.into_iter().zip(found);
+        let keys: Vec<&str> = rows.iter().map(|&row| asked.key(row)).collect();
+        let found = standings(asked.context, slice, &keys).await?;
+        let found = rows.into_iter().zip(found);
         live.extend(
             found
                 .filter(|(_, standing)| *standing == Standing::Live)
-                .map(|(position, _)| (position, group)),
+                .map(|(row, _)| (row, group)),
         );
     }
     Ok(live)

@@ -3,20 +3,23 @@
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::async_reader::ParquetRecordBatchStream;
+use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 
 use crate::error::{Error, Result};
 use crate::file_group::ParquetSource;
 use crate::file_group::{BaseFile, FileSlice, PartitionValues};
 use crate::schema::adapt::adapt_batch;
+use crate::schema::evolution::Renames;
 
 use super::columns::Columns;
+use super::filter::BaseFileFilter;
 use super::{ReadContext, ReadOptions};
 
 /// A base file that is being read.
 pub(crate) struct BaseRows {
     stream: ParquetRecordBatchStream<ParquetSource>,
     columns: Columns,
+    renames: Option<Renames>,
     partition_values: Option<PartitionValues>,
     path: String,
 }
@@ -37,17 +40,24 @@ impl BaseRows {
             )));
         }
         let source = ParquetSource::new(context.storage.clone(), path.clone(), file.size_bytes);
-        let mut builder = source.open().await?;
-        if let Some(filter) = &options.filter {
-            let groups = filter.row_groups(builder.metadata(), builder.schema());
-            builder = builder.with_row_groups(groups);
+        let mut builder = source.clone().open().await?;
+        let renames = context.renames_since(&file.instant);
+        // The statistics of a file go by the names of its time.
+        if let Some(filter) = options.filter.as_ref().filter(|_| renames.is_none()) {
+            builder = select(builder, source, filter.as_ref()).await?;
         }
         let roots: Vec<usize> = builder
             .schema()
             .fields()
             .iter()
             .enumerate()
-            .filter(|(_, field)| columns.schema.index_of(field.name()).is_ok())
+            .filter(|(_, field)| {
+                let name = match &renames {
+                    Some(renames) => renames.new_name(field.name()),
+                    None => Some(field.name().as_str()),
+                };
+                name.is_some_and(|name| columns.schema.index_of(name).is_ok())
+            })
             .map(|(position, _)| position)
             .collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
@@ -67,6 +77,7 @@ impl BaseRows {
         Ok(Self {
             stream,
             columns: columns.clone(),
+            renames,
             partition_values,
             path,
         })
@@ -79,6 +90,10 @@ impl BaseRows {
         else {
             return Ok(None);
         };
+        let batch = match &self.renames {
+            Some(renames) => renames.apply(&batch)?,
+            None => batch,
+        };
         let batch = match &self.partition_values {
             Some(values) => values.fill(&batch, &self.columns.schema)?,
             None => batch,
@@ -88,6 +103,25 @@ impl BaseRows {
             .map(Some)
             .map_err(|error| error.context(format!("reading {}", self.path)))
     }
+}
+
+/// Leaves out row groups, and the pages of the others that cannot hold a wanted row.
+async fn select(
+    builder: ParquetRecordBatchStreamBuilder<ParquetSource>,
+    source: ParquetSource,
+    filter: &dyn BaseFileFilter,
+) -> Result<ParquetRecordBatchStreamBuilder<ParquetSource>> {
+    let groups = filter.row_groups(builder.metadata(), builder.schema());
+    if groups.is_empty() {
+        return Ok(builder.with_row_groups(groups));
+    }
+    let builder = source.open_indexed(builder.metadata()).await?;
+    let rows = filter.rows(builder.metadata(), builder.schema(), &groups);
+    let builder = builder.with_row_groups(groups);
+    Ok(match rows {
+        Some(rows) => builder.with_row_selection(rows),
+        None => builder,
+    })
 }
 
 impl std::fmt::Debug for BaseRows {

@@ -11,15 +11,17 @@ use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::codec::avro::RecordDecoder;
 use crate::codec::log_block::{BlockKind, LogBlock, LogBlockReader};
-use crate::config::{MergeMode, TableVersion, key};
+use crate::config::{MergeMode, TableVersion};
 use crate::env::{MemoryBudget, Reservation, run_on_cpu};
 use crate::error::{Error, Result};
 use crate::file_group::FileSlice;
 use crate::schema::adapt::adapt_batch;
+use crate::schema::evolution::Renames;
 use crate::storage::Storage;
 
 use super::ReadContext;
@@ -62,14 +64,20 @@ pub(super) async fn read_logs(
         [] => None,
         positions => Some(Ordering::try_new(&columns.schema, positions)?),
     };
-    let mut logs = LogRecords::new(columns.clone(), ordering, memory.book(0));
+    let mut logs = LogRecords::new(columns.clone(), ordering, memory.book(0))
+        .with_column_merge(context.config.column_merge()?);
     logs.counts
         .add_blocks(blocks.iter().map(|(_, block)| block.kind));
     for (path, block) in blocks_that_count(blocks, context)? {
         let block = files.with_content(&path, block).await?;
         let length = block.content.len() as u64;
+        let written = block
+            .header
+            .instant_time()
+            .and_then(|time| time.parse().ok());
+        let renames = written.and_then(|time| context.renames_since(&time));
         logs = run_on_cpu(move || {
-            add_block(&mut logs, &block)?;
+            add_block(&mut logs, &block, renames.as_ref())?;
             Ok(logs)
         })
         .await
@@ -169,12 +177,6 @@ fn check_merge_rules(context: &ReadContext) -> Result<()> {
     if config.merge_mode() == MergeMode::Custom {
         return unsupported("its log records are merged by a class of the user's".to_owned());
     }
-    if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
-        return unsupported(format!(
-            "its log records are merged with {}={mode}",
-            key::PARTIAL_UPDATE_MODE
-        ));
-    }
     if !config.populates_meta_fields() {
         return unsupported(
             "its log records bear no record keys (hoodie.populate.meta.fields=false)".to_owned(),
@@ -228,7 +230,9 @@ fn blocks_that_count(
         }
     }
     let mut counted = replace_compacted(counted);
-    retain_wanted(&mut counted, context);
+    if context.config.column_merge()?.is_none() {
+        retain_wanted(&mut counted, context);
+    }
     Ok(counted)
 }
 
@@ -248,22 +252,36 @@ fn retain_wanted(blocks: &mut Vec<(String, LogBlock)>, context: &ReadContext) {
     }
 }
 
-fn add_block(logs: &mut LogRecords, block: &LogBlock) -> Result<()> {
+/// Decodes the columns of a block that are read, and folds its records.
+fn add_block(logs: &mut LogRecords, block: &LogBlock, renames: Option<&Renames>) -> Result<()> {
+    let schema = Arc::clone(&logs.columns.schema);
+    let is_wanted = |name: &str| {
+        let name = renames.map_or(Some(name), |renames| renames.new_name(name));
+        name.is_some_and(|name| schema.index_of(name).is_ok())
+    };
     match block.kind {
         BlockKind::AvroData => {
-            let mut decoder = RecordDecoder::try_new(schema_of(block)?)?;
+            let mut decoder = RecordDecoder::projected(schema_of(block)?, is_wanted)?;
             for record in block.avro_records()? {
                 decoder.decode(record?)?;
             }
             let batch = decoder.finish()?;
-            add_rows(logs, &batch, block.header.is_partial())
+            add_rows(logs, &batch, block.header.is_partial(), renames)
         }
         BlockKind::ParquetData => {
-            let reader = ParquetRecordBatchReaderBuilder::try_new(block.content.clone())?
+            let builder = ParquetRecordBatchReaderBuilder::try_new(block.content.clone())?;
+            let fields = builder.schema().fields().iter().enumerate();
+            let roots: Vec<usize> = fields
+                .filter(|(_, field)| is_wanted(field.name()))
+                .map(|(position, _)| position)
+                .collect();
+            let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+            let reader = builder
+                .with_projection(mask)
                 .with_batch_size(PARQUET_BLOCK_ROWS)
                 .build()?;
             for batch in reader {
-                add_rows(logs, &batch?, block.header.is_partial())?;
+                add_rows(logs, &batch?, block.header.is_partial(), renames)?;
             }
             Ok(())
         }
@@ -286,8 +304,17 @@ fn schema_of(block: &LogBlock) -> Result<&str> {
     })
 }
 
-fn add_rows(logs: &mut LogRecords, batch: &RecordBatch, is_partial: bool) -> Result<()> {
+fn add_rows(
+    logs: &mut LogRecords,
+    batch: &RecordBatch,
+    is_partial: bool,
+    renames: Option<&Renames>,
+) -> Result<()> {
     let columns = logs.columns.clone();
+    let batch = &match renames {
+        Some(renames) => renames.apply(batch)?,
+        None => batch.clone(),
+    };
     let schema: SchemaRef = if is_partial {
         columns.present_in(batch.schema_ref())
     } else {

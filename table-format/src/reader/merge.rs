@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
 use arrow::row::Rows;
 
 use crate::codec::log_block::BlockKind;
+use crate::config::ColumnMerge;
 use crate::env::Reservation;
 use crate::error::{Error, Result};
 
@@ -63,6 +65,7 @@ pub(super) struct Folded {
 pub(super) struct LogRecords {
     pub(super) columns: Columns,
     ordering: Option<Ordering>,
+    column_merge: Option<ColumnMerge>,
     pub(super) parts: Vec<Part>,
     map: KeyMap,
     pub(super) folded: Vec<Folded>,
@@ -121,6 +124,7 @@ impl LogRecords {
         Self {
             columns,
             ordering,
+            column_merge: None,
             parts: Vec::new(),
             map: KeyMap::default(),
             folded: Vec::new(),
@@ -131,17 +135,42 @@ impl LogRecords {
         }
     }
 
-    /// Whether some records hold only part of their columns.
+    /// With some columns of a winning record taken from the one that it replaces.
+    pub(super) fn with_column_merge(mut self, column_merge: Option<ColumnMerge>) -> Self {
+        self.column_merge = column_merge;
+        self
+    }
+
+    /// Whether a value of a record stands for itself, not for the one under it.
+    pub(super) fn is_own_value(&self, values: &dyn Array, row: usize) -> bool {
+        let is_marker = |value: &[u8], marker: &str| value == marker.as_bytes();
+        match (&self.column_merge, values.data_type()) {
+            (None, _) => true,
+            (Some(ColumnMerge::KeepOnNull), _) => values.is_valid(row),
+            (Some(ColumnMerge::KeepOnMarker(marker)), DataType::Utf8) => {
+                let value = values.as_string::<i32>().value(row);
+                values.is_null(row) || !is_marker(value.as_bytes(), marker)
+            }
+            (Some(ColumnMerge::KeepOnMarker(marker)), DataType::Binary) => {
+                let value = values.as_binary::<i32>().value(row);
+                values.is_null(row) || !is_marker(value, marker)
+            }
+            (Some(ColumnMerge::KeepOnMarker(_)), _) => true,
+        }
+    }
+
+    /// Whether some records do not hold all values of their rows.
     pub(super) fn has_partial(&self) -> bool {
-        self.parts.iter().any(|part| {
-            matches!(
-                part.content,
-                Content::Rows {
-                    is_partial: true,
-                    ..
-                }
-            )
-        })
+        self.column_merge.is_some()
+            || self.parts.iter().any(|part| {
+                matches!(
+                    part.content,
+                    Content::Rows {
+                        is_partial: true,
+                        ..
+                    }
+                )
+            })
     }
 
     pub(super) fn ordering(&self) -> Option<&Ordering> {
@@ -253,7 +282,7 @@ impl LogRecords {
         for row in 0..keys.len() {
             let pick = self.meet(&keys, ordering.as_ref(), row)?;
             match pick {
-                Some(Pick::Base(_)) => {}
+                Some(Pick::Base(_) | Pick::Filled { .. }) => {}
                 Some(Pick::Log { .. }) => self.counts.updated += 1,
                 None => self.counts.deleted += 1,
             }
@@ -304,6 +333,10 @@ impl LogRecords {
             _ => false,
         };
         Ok(match (base_wins, self.is_delete(entry.record)) {
+            (true, false) if self.column_merge.is_some() => Some(Pick::Filled {
+                folded: index,
+                base_row: row as u32,
+            }),
             (true, _) => Some(base),
             (false, true) => None,
             (false, false) => Some(Pick::Log {
@@ -358,15 +391,14 @@ impl LogRecords {
     }
 
     pub(super) fn is_partial(&self, record: RecordRef) -> bool {
-        matches!(
-            self.parts
-                .get(record.part as usize)
-                .map(|part| &part.content),
-            Some(Content::Rows {
-                is_partial: true,
-                ..
-            })
-        )
+        match self
+            .parts
+            .get(record.part as usize)
+            .map(|part| &part.content)
+        {
+            Some(Content::Rows { is_partial, .. }) => *is_partial || self.column_merge.is_some(),
+            Some(Content::Deletes { .. }) | None => false,
+        }
     }
 }
 

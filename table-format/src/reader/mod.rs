@@ -5,6 +5,7 @@
 //! from the columns of base batch and log batches.
 
 mod base;
+mod changes;
 mod columns;
 mod commit_filter;
 mod filter;
@@ -27,14 +28,20 @@ use crate::config::TableConfig;
 use crate::env::MemoryBudget;
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFile, FileSlice, Visibility};
+use crate::schema::evolution::{Evolution, Renames};
 use crate::storage::Storage;
+use crate::timeline::InstantTime;
 
 pub(crate) use base::BaseRows;
+pub(crate) use changes::{
+    ChangeContext, ChangeSource, change_image, changes_schema, image_fields, read_changes,
+};
 pub(crate) use commit_filter::CommitFilter;
 pub use filter::BaseFileFilter;
 pub(crate) use merge::MergeCounts;
 
 use columns::Columns;
+use filter::before_merging;
 use merge::LogRecords;
 use pick::Inserts;
 
@@ -73,6 +80,15 @@ pub(crate) struct ReadContext {
     pub(crate) visibility: Arc<Visibility>,
     /// Only rows of these commits, if given.
     pub(crate) commits: Option<Arc<CommitFilter>>,
+    /// How columns were called before, on tables with schema on read.
+    pub(crate) evolution: Option<Evolution>,
+}
+
+impl ReadContext {
+    /// What is to be done with the columns that were written at an instant; `None` when nothing is.
+    fn renames_since(&self, written: &InstantTime) -> Option<Renames> {
+        self.evolution.as_ref()?.renames_since(written)
+    }
 }
 
 /// Reads the merged rows of one slice: base file order first, then the keys that only the logs hold. A key occurs once
@@ -134,9 +150,9 @@ async fn open(
                 .as_ref()
                 .is_some_and(|commits| commits.includes(file.instant.as_str()))
     };
-    let may_skip = filter::may_skip_base_rows(context, logs.as_ref());
+    let filter = options.filter.as_ref();
     let base_options = ReadOptions {
-        filter: options.filter.clone().filter(|_| may_skip),
+        filter: filter.and_then(|filter| before_merging(filter, context, logs.as_ref())),
         ..options.clone()
     };
     let base = match slice.base_file.as_ref().filter(is_wanted) {

@@ -18,6 +18,8 @@ pub(super) enum Pick {
     Base(u32),
     /// A folded log record, over the base row if there is one.
     Log { folded: u32, base_row: Option<u32> },
+    /// A row of the base batch, over a folded log record that fills its open columns.
+    Filled { folded: u32, base_row: u32 },
 }
 
 /// The place of the base batch among the sources; the parts follow, and last a single null.
@@ -53,7 +55,7 @@ pub(super) fn pick_rows(
         let column = if has_partial {
             let places: Vec<(usize, usize)> = picks
                 .iter()
-                .map(|pick| place_of_column(logs, *pick, field.name()))
+                .map(|pick| place_of_column(logs, *pick, field.name(), &sources))
                 .collect();
             interleave(&sources, &places)?
         } else {
@@ -74,7 +76,7 @@ fn whole_rows(logs: &LogRecords, picks: &[Pick]) -> Result<Vec<(usize, usize)>> 
     picks
         .iter()
         .map(|pick| match pick {
-            Pick::Base(row) => Ok((BASE, *row as usize)),
+            Pick::Base(row) | Pick::Filled { base_row: row, .. } => Ok((BASE, *row as usize)),
             Pick::Log { folded, .. } => {
                 let entry = logs.folded.get(*folded as usize);
                 let record = entry
@@ -90,20 +92,37 @@ fn place(record: RecordRef) -> (usize, usize) {
     (record.part as usize + 1, record.row as usize)
 }
 
-/// The source and row for one column of a pick: the newest record that has the column, else the base row, else null.
-fn place_of_column(logs: &LogRecords, pick: Pick, column: &str) -> (usize, usize) {
+/// The source and row for one column of a pick: the newest record that has a value of its own, else the base row, else null.
+fn place_of_column(
+    logs: &LogRecords,
+    pick: Pick,
+    column: &str,
+    sources: &[&dyn Array],
+) -> (usize, usize) {
     let null = (logs.parts.len() + 1, 0);
+    let is_own = |(source, row): (usize, usize)| {
+        let values = sources.get(source);
+        values.is_some_and(|values| row < values.len() && logs.is_own_value(*values, row))
+    };
     let (folded, base_row) = match pick {
         Pick::Base(row) => return (BASE, row as usize),
         Pick::Log { folded, base_row } => (folded, base_row),
+        Pick::Filled { folded, base_row } => {
+            let base = (BASE, base_row as usize);
+            if is_own(base) {
+                return base;
+            }
+            (folded, Some(base_row))
+        }
     };
+    let mut first = None;
     let mut next = logs
         .folded
         .get(folded as usize)
         .map(|entry| (entry.record, entry.under));
     while let Some((record, under)) = next {
         if logs.is_delete(record) {
-            return null;
+            return first.unwrap_or(null);
         }
         let has_column = match logs
             .parts
@@ -113,15 +132,19 @@ fn place_of_column(logs: &LogRecords, pick: Pick, column: &str) -> (usize, usize
             Some(Content::Rows { batch, .. }) => batch.column_by_name(column).is_some(),
             _ => false,
         };
-        if has_column {
+        if has_column && is_own(place(record)) {
             return place(record);
+        }
+        if has_column {
+            first = first.or(Some(place(record)));
         }
         if !logs.is_partial(record) {
             return null;
         }
         next = under.and_then(|under| logs.under.get(under as usize).copied());
     }
-    base_row.map_or(null, |row| (BASE, row as usize))
+    let base = base_row.map(|row| (BASE, row as usize));
+    base.or(first).unwrap_or(null)
 }
 
 /// The log records that no base row has met, in the order in which their keys were first logged.

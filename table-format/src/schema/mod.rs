@@ -2,4 +2,5 @@
 
 pub mod adapt;
 pub mod avro;
+pub(crate) mod evolution;
 pub mod meta;

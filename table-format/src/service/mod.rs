@@ -6,9 +6,12 @@
 
 mod archival;
 mod cleaning;
+pub mod clustering;
 pub mod compaction;
 mod fsck;
+mod planned_groups;
 mod restore;
+mod rewriting;
 mod rollback;
 mod savepoint;
 mod version_change;

@@ -5,11 +5,15 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// Pauses between two looks at a lock that somebody else holds.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// These locks are held for the time of a file's change. Whoever holds one for longer is suspended.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An exclusive lock on a file; given back when dropped. The file stays: deleting it would let two processes hold locks of
 /// the same name.
@@ -23,12 +27,21 @@ impl OsLock {
     /// Takes the lock of `path`, creating the file if need be, and waits while another process or task holds it.
     ///
     /// # Errors
-    /// `Unavailable` when the file cannot be opened.
+    /// `Unavailable` when the file cannot be opened, or another process does not give it back within a minute.
     pub async fn exclusive(path: &Path) -> Result<Self> {
         let mut pause = FIRST_PAUSE;
+        let began = Instant::now();
         loop {
             if let Some(lock) = Self::try_exclusive(path).await? {
                 return Ok(lock);
+            }
+            if began.elapsed() > PATIENCE {
+                let message = format!(
+                    "{}: another process has held its lock for {} s; continue or kill the one that is suspended",
+                    path.display(),
+                    PATIENCE.as_secs()
+                );
+                return Err(Error::new(ErrorKind::Unavailable, message));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -1,7 +1,9 @@
 //! `Table`: opens a table and hands out what others work with.
 
 mod archived;
+mod changes;
 pub(crate) mod create;
+mod logged_changes;
 mod snapshot;
 mod write_options;
 
@@ -10,7 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Storage;
 use crate::timeline::ActiveTimeline;
 
+pub use changes::{ChangeWindow, CommitChange, GroupChange};
 pub use create::TableSpec;
+pub use logged_changes::{ChangeSplit, Changes};
 pub use snapshot::Snapshot;
 
 /// Table-relative path of the table's properties.

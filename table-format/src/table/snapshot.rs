@@ -14,6 +14,7 @@ use crate::file_group::view::latest_slices;
 use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility};
 use crate::reader::{CommitFilter, ReadContext, ReadOptions, read_slice};
 use crate::schema::avro::avro_to_arrow;
+use crate::schema::evolution::{Evolution, SchemaHistory};
 use crate::schema::meta::{with_meta_columns, without_meta_columns};
 use crate::table::Table;
 use crate::timeline::archived::Selection;
@@ -23,9 +24,9 @@ use crate::timeline::{ActiveTimeline, Instant, InstantTime};
 /// A table as of some instant; what it shows does not change while others write.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    context: ReadContext,
-    slices: Vec<FileSlice>,
-    instant: Option<InstantTime>,
+    pub(super) context: ReadContext,
+    pub(super) slices: Vec<FileSlice>,
+    pub(super) instant: Option<InstantTime>,
 }
 
 impl Snapshot {
@@ -180,8 +181,33 @@ impl Table {
             Some(schema) => schema,
             None => self.schema_of_files(&slices).await?,
         };
-        let schema = self.with_partition_columns(&schema);
-        let context = ReadContext {
+        let mut context = self.read_context(&schema, visibility);
+        context.evolution = self.evolution(timeline, instant.as_ref()).await?;
+        Ok(Snapshot {
+            context,
+            slices,
+            instant,
+        })
+    }
+
+    /// How columns were called before the write that is read up to; `None` for tables without schema on read.
+    pub(super) async fn evolution(
+        &self,
+        timeline: &ActiveTimeline,
+        read_at: Option<&InstantTime>,
+    ) -> Result<Option<Evolution>> {
+        let Some(read_at) = read_at else {
+            return Ok(None);
+        };
+        let all = Visibility::new(timeline, Horizon::Latest);
+        let history = SchemaHistory::load(self.storage(), &all).await?;
+        Ok(history.map(|history| Evolution::new(history, read_at.clone())))
+    }
+
+    /// How the slices that `visibility` shows are read as rows of `schema`.
+    pub(super) fn read_context(&self, schema: &SchemaRef, visibility: Visibility) -> ReadContext {
+        let schema = self.with_partition_columns(schema);
+        ReadContext {
             storage: self.storage().clone(),
             config: Arc::new(self.config().clone()),
             schema: if self.config().populates_meta_fields() {
@@ -191,16 +217,12 @@ impl Table {
             },
             visibility: Arc::new(visibility),
             commits: None,
-        };
-        Ok(Snapshot {
-            context,
-            slices,
-            instant,
-        })
+            evolution: None,
+        }
     }
 
     /// The schema of the last commit within the horizon that carries one, else that of the table's creation.
-    async fn schema_within(
+    pub(super) async fn schema_within(
         &self,
         timeline: &ActiveTimeline,
         horizon: &Horizon,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{KeyGeneratorType, MergeMode, TableVersion, key};
+use crate::config::{KeyGeneratorType, MergeMode, TableVersion, kept_settings, key};
 use crate::error::Result;
 use crate::table::TableSpec;
 
@@ -115,6 +115,12 @@ impl TableSpec {
                 kept.insert(name, value.clone());
             }
         }
+        let index = kept_settings(&self.properties);
+        if !index.is_empty() {
+            // Hudi's procedures fail on a table that names a bucket index and not this.
+            kept.insert(RECORD_KEY.to_owned(), self.record_key.join(","));
+        }
+        kept.extend(index);
         let generator = GENERATOR.iter().find_map(|name| self.properties.get(*name));
         if let Some(generator) = generator {
             let generator = KeyGeneratorType::from_name(generator);
@@ -172,6 +178,8 @@ mod tests {
             ("hoodie.write.table.version", "8"),
             ("hoodie.write.record.merge.mode", "COMMIT_TIME_ORDERING"),
             ("hoodie.parquet.max.file.size", "1"),
+            ("hoodie.index.type", "BUCKET"),
+            ("hoodie.bucket.index.num.buckets", "8"),
         ])
         .with_write_options()
         .unwrap();
@@ -181,6 +189,9 @@ mod tests {
         assert_eq!(spec.merge_mode, Some(MergeMode::CommitTime));
         assert_eq!(spec.version().unwrap(), TableVersion::Eight);
         let expected = [
+            ("hoodie.bucket.index.num.buckets", "8"),
+            ("hoodie.datasource.write.recordkey.field", "a,b"),
+            ("hoodie.index.type", "BUCKET"),
             ("hoodie.keygen.timebased.output.dateformat", "yyyy"),
             (
                 "hoodie.record.merge.property.hoodie.payload.delete.field",

@@ -4,6 +4,8 @@
 //! share this: a requested file with the plan, which any engine may take up after a crash, an inflight file, and the
 //! completed file, which alone makes what was done count. Java: HoodieActiveTimeline#transition….
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::config::TableConfig;
@@ -70,6 +72,36 @@ impl ServiceAction {
     ) -> Result<Self> {
         let guard = TableLock::try_new(storage, env)?.acquire().await?;
         let requested = Self::announce(storage, env, config, action, time, plan).await;
+        guard.release().await;
+        requested
+    }
+
+    /// Puts a plan on the timeline that is true as long as nobody has changed a row or planned anything since `seen`; `None`,
+    /// and nothing is written, when somebody has. Takes the table's lock for that moment.
+    ///
+    /// # Errors
+    /// As [`ServiceAction::request`].
+    pub(crate) async fn request_if_unchanged(
+        storage: &Storage,
+        env: &Env,
+        config: &TableConfig,
+        seen: &ActiveTimeline,
+        action: Action,
+        plan: Vec<u8>,
+    ) -> Result<Option<Self>> {
+        let guard = TableLock::try_new(storage, env)?.acquire().await?;
+        let requested = async {
+            let timeline = ActiveTimeline::load(storage, config).await?;
+            let known: BTreeSet<&Instant> = writes_and_plans(seen).collect();
+            if writes_and_plans(&timeline).any(|instant| !known.contains(instant)) {
+                return Ok(None);
+            }
+            let time = next_time(config, env, &timeline, None).await?;
+            guard.check().await?;
+            let announced = Self::announce(storage, env, config, action, time, plan);
+            announced.await.map(Some)
+        };
+        let requested = requested.await;
         guard.release().await;
         requested
     }
@@ -145,7 +177,19 @@ impl ServiceAction {
     ///
     /// # Errors
     /// As [`ServiceAction::complete`].
-    pub(crate) async fn complete_as_first(mut self, payload: Vec<u8>) -> Result<Completed> {
+    pub(crate) async fn complete_as_first(self, payload: Vec<u8>) -> Result<Completed> {
+        self.complete_if(payload, async |_| Ok(())).await
+    }
+
+    /// The same if `check` finds nothing against it on the timeline, under the lock.
+    ///
+    /// # Errors
+    /// As [`ServiceAction::complete`], and those of `check`.
+    pub(crate) async fn complete_if(
+        mut self,
+        payload: Vec<u8>,
+        check: impl AsyncFnOnce(&ActiveTimeline) -> Result<()>,
+    ) -> Result<Completed> {
         let guard = TableLock::try_new(&self.storage, &self.env)?
             .acquire()
             .await?;
@@ -155,6 +199,7 @@ impl ServiceAction {
             if let Some(done) = done.filter(|instant| instant.state == State::Completed) {
                 return Ok(Completed::Before(done.clone()));
             }
+            check(&timeline).await?;
             let begun = Some(&self.instant.time);
             let completion = next_time(&self.config, &self.env, &timeline, begun).await?;
             self.instant.state = State::Completed;
@@ -171,4 +216,15 @@ impl ServiceAction {
     fn path(&self) -> String {
         crate::file_group::join_path(&self.config.timeline_dir(), &self.instant.file_name())
     }
+}
+
+/// What a plan of file groups depends on: completed writes, and other plans.
+fn writes_and_plans(timeline: &ActiveTimeline) -> impl Iterator<Item = &Instant> {
+    timeline
+        .instants()
+        .iter()
+        .filter(|instant| match instant.action {
+            Action::Compaction | Action::LogCompaction | Action::Clustering => true,
+            _ => instant.action.is_write() && instant.state == State::Completed,
+        })
 }

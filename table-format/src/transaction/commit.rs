@@ -1,12 +1,12 @@
 //! `Transaction`: what an instant writes, and its commit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::join_path;
-use crate::index::key_range::{Group, KeyRangeIndex};
-use crate::index::load::load_index;
+use crate::index::groups::{FileGroups, Group};
+use crate::index::load::load_ranges;
 use crate::record::WriteBatch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
 use crate::timeline::metadata::{CommitMetadata, SCHEMA_KEY, WriteOperation, WriteStat};
@@ -20,7 +20,7 @@ use crate::transaction::operation::Incoming;
 use crate::transaction::replace::{Replaced, refuse_planned_compactions};
 use crate::transaction::rollback::{delete_markers, roll_back};
 use crate::transaction::state::{TableState, WritableTable, disable_metadata_table, next_time};
-use crate::writer::{BulkInsertFactory, BulkInsertWriter, Upserter, WriteContext};
+use crate::writer::{BucketLoad, BulkInsertFactory, BulkInsertWriter, Upserter, WriteContext};
 
 /// An instant under way. Nothing of it is visible before [`Transaction::commit`]; if it is dropped, or its process dies,
 /// the next writer of the table undoes it.
@@ -33,6 +33,8 @@ pub struct Transaction {
     pub(super) upserter: Upserter,
     pub(super) incoming: Incoming,
     bulk_groups: Arc<Mutex<Vec<Group>>>,
+    /// Bulk inserts under way, if the index leaves no choice of groups.
+    bucket_load: Mutex<Option<Arc<BucketLoad>>>,
     /// Completed writes when this instant began.
     seen: BTreeSet<InstantTime>,
     /// Tells other writers that this one is alive, where they ask.
@@ -45,11 +47,11 @@ impl Transaction {
         context: Arc<WriteContext>,
         inflight: Instant,
         operation: WriteOperation,
-        index: KeyRangeIndex,
+        groups: FileGroups,
         seen: BTreeSet<InstantTime>,
         heartbeat: Option<Heartbeat>,
     ) -> Self {
-        let upserter = Upserter::new(Arc::clone(&context), index);
+        let upserter = Upserter::new(Arc::clone(&context), groups);
         let incoming = Incoming::new(context.env.memory.book(0));
         Self {
             incoming,
@@ -59,9 +61,16 @@ impl Transaction {
             operation,
             upserter,
             bulk_groups: Arc::default(),
+            bucket_load: Mutex::default(),
             seen,
             heartbeat,
         }
+    }
+
+    /// The instant, and the file groups as it sees them.
+    #[cfg(test)]
+    pub(crate) fn seen(&self) -> (&WriteContext, &FileGroups) {
+        (&self.context, self.upserter.groups())
     }
 
     /// Begin time of the instant.
@@ -69,9 +78,31 @@ impl Transaction {
         &self.inflight.time
     }
 
-    /// Makes writers of new file groups, which may work in tasks of their own.
+    /// Makes writers of new file groups, which may work in tasks of their own. They are to be finished before anything else is
+    /// written into the instant.
     pub fn bulk_insert_factory(&self) -> BulkInsertFactory {
-        BulkInsertFactory::new(Arc::clone(&self.context), Arc::clone(&self.bulk_groups))
+        let buckets = self.context.index.fixes_groups().then(|| {
+            let mut load = self.lock_bucket_load();
+            Arc::clone(load.get_or_insert_with(|| BucketLoad::new(&self.upserter)))
+        });
+        let groups = Arc::clone(&self.bulk_groups);
+        BulkInsertFactory::new(Arc::clone(&self.context), groups, buckets)
+    }
+
+    fn lock_bucket_load(&self) -> MutexGuard<'_, Option<Arc<BucketLoad>>> {
+        let load = self.bucket_load.lock();
+        load.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what bulk inserts into buckets have written.
+    pub(super) async fn finish_bucket_load(&mut self) -> Result<()> {
+        let load = self.lock_bucket_load().take();
+        if let Some(load) = load
+            && let Some(done) = load.finish().await?
+        {
+            self.upserter.join(done);
+        }
+        Ok(())
     }
 
     /// A writer of new file groups, for rows whose keys the table does not hold.
@@ -99,6 +130,7 @@ impl Transaction {
     /// # Errors
     /// `Invalid` for rows that do not fit the table; what the store says. The instant cannot be committed any more then.
     pub async fn upsert(&mut self, batch: WriteBatch) -> Result<()> {
+        self.finish_bucket_load().await?;
         self.upserter.upsert(batch).await
     }
 
@@ -133,9 +165,9 @@ impl Transaction {
         let is_alone = timeline
             .completed_writes()
             .all(|instant| known.instants.contains(instant));
-        known.is_index_current = is_alone;
+        known.are_groups_current = is_alone;
         known.instants.insert(completed.clone());
-        known.index = Arc::new(without(self.upserter.into_index(), &replaced));
+        known.groups = Arc::new(without(self.upserter.into_groups(), &replaced));
         Ok(completed)
     }
 
@@ -220,7 +252,7 @@ impl Transaction {
         self.state.finished(&self.inflight.time);
         if table.config.version().shares_logs() {
             // Command blocks have taken versions of log files.
-            self.state.known.lock().await.is_index_current = false;
+            self.state.known.lock().await.are_groups_current = false;
         }
         Ok(())
     }
@@ -230,7 +262,10 @@ impl Transaction {
         let kept: BTreeSet<&str> = self
             .upserter
             .written()
-            .filter_map(|stat| stat.path.as_deref())
+            .flat_map(|stat| {
+                let logs = stat.cdc_stats.iter().flat_map(BTreeMap::keys);
+                stat.path.iter().chain(logs).map(String::as_str)
+            })
             .collect();
         for path in self.context.files.created() {
             if !kept.contains(path.as_str()) {
@@ -247,24 +282,24 @@ impl Transaction {
         timeline: &ActiveTimeline,
         replaced: &Replaced,
     ) -> Result<()> {
-        let changes = Changes::of(self.upserter.written()).with_replaced(replaced);
+        let index = self.context.index.as_ref();
+        let changes = Changes::of(index, self.upserter.written()).with_replaced(index, replaced);
         refuse_planned_compactions(timeline, self.operation, replaced).await?;
-        let inserted = check_conflicts(timeline, &self.inflight, &changes, &self.seen).await?;
-        if inserted.is_empty() || !changes.has_inserts() {
+        let inserted =
+            check_conflicts(timeline, index, &self.inflight, &changes, &self.seen).await?;
+        if inserted.is_empty() || !changes.has_inserts() || index.fixes_groups() {
             return Ok(());
         }
-        let known = Arc::clone(&self.state.known.lock().await.index);
-        let key_field = table.keys.fields().first().map_or("", String::as_str);
-        let index = load_index(
+        let theirs = load_ranges(
             &self.state.storage,
             &table.config,
-            key_field,
+            self.context.range_field(),
             &self.context.schema,
             timeline,
-            &known,
+            &inserted,
         );
-        let own = self.upserter.index();
-        check_inserts(&self.inflight, &changes, own, &inserted, &index.await?)
+        let own = self.upserter.groups();
+        check_inserts(&self.inflight, &changes, own, &inserted, &theirs.await?)
     }
 
     /// What the completed file says.
@@ -294,11 +329,11 @@ impl Transaction {
     }
 }
 
-fn without(mut index: KeyRangeIndex, replaced: &Replaced) -> KeyRangeIndex {
+fn without(mut groups: FileGroups, replaced: &Replaced) -> FileGroups {
     for (path, file_ids) in replaced {
         for file_id in file_ids {
-            index.remove(path, file_id);
+            groups.remove(path, file_id);
         }
     }
-    index
+    groups
 }

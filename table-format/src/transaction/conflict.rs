@@ -2,20 +2,23 @@
 //!
 //! To be asked under the table's lock, right before the completed file. Conflicts are found by file group, as Hudi's writers
 //! find them, and beyond that by key range: two writers that insert the same key into different groups touch no common file,
-//! and yet the key would be there twice. Spec: Hudi 1.2.0, "Locks and concurrency control"; Java:
+//! and yet the key would be there twice. Groups that are the same to the index, as two of one bucket, are the same here. Spec: Hudi 1.2.0, "Locks and concurrency control"; Java:
 //! SimpleConcurrentFileWritesConflictResolutionStrategy, ConcurrentOperation.
 
 use std::collections::BTreeSet;
 
+use crate::config::IndexConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::key_range::KeyRangeIndex;
+use crate::index::groups::FileGroups;
+use crate::index::{Index, index_of};
 use crate::timeline::metadata::{
-    CommitMetadata, CompactionPlan, RequestedReplaceMetadata, RollbackPlan, WriteStat,
+    CommitMetadata, CompactionPlan, RequestedReplaceMetadata, RollbackPlan, WriteOperation,
+    WriteStat,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::replace::Replaced;
 
-/// A file group: partition path and file id.
+/// A file group: partition path, and file id or what of it counts for the index.
 type GroupId = (String, String);
 
 /// The file groups that an instant has changed.
@@ -33,10 +36,13 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// The changes that `stats` tell of.
-    pub(crate) fn of<'a>(stats: impl IntoIterator<Item = &'a WriteStat>) -> Self {
+    pub(crate) fn of<'a>(
+        index: &dyn Index,
+        stats: impl IntoIterator<Item = &'a WriteStat>,
+    ) -> Self {
         let mut changes = Self::default();
         for stat in stats {
-            let Some(id) = group_id(stat) else {
+            let Some(id) = group_id(index, stat) else {
                 continue;
             };
             if stat.log_files.is_none() {
@@ -51,11 +57,11 @@ impl Changes {
     }
 
     /// The same, and file groups that are replaced.
-    pub(crate) fn with_replaced(mut self, replaced: &Replaced) -> Self {
+    pub(crate) fn with_replaced(mut self, index: &dyn Index, replaced: &Replaced) -> Self {
         for (partition, file_ids) in replaced {
             self.replaced.insert(partition.clone());
             for file_id in file_ids {
-                let id = (partition.clone(), file_id.clone());
+                let id = (partition.clone(), index.group_name(file_id).to_owned());
                 self.rewritten.insert(id.clone());
                 self.touched.insert(id);
             }
@@ -75,8 +81,18 @@ impl Changes {
     }
 
     /// The changes of a completed instant.
-    fn of_commit(metadata: &CommitMetadata) -> Self {
-        Self::of(metadata.write_stats()).with_replaced(&metadata.partition_to_replace_file_ids)
+    fn of_commit(index: &dyn Index, metadata: &CommitMetadata) -> Self {
+        let mut changes = Self::of(index, metadata.write_stats());
+        let replaced = &metadata.partition_to_replace_file_ids;
+        if metadata.operation_type.as_deref() == Some(WriteOperation::Cluster.as_str()) {
+            // The keys of its new groups are those of the groups that it replaces, and no partition loses a row.
+            changes.inserted.clear();
+            return Self {
+                replaced: BTreeSet::new(),
+                ..changes.with_replaced(index, replaced)
+            };
+        }
+        changes.with_replaced(index, replaced)
     }
 }
 
@@ -87,6 +103,7 @@ impl Changes {
 /// `Conflict`; what the store says.
 pub(crate) async fn check_conflicts(
     timeline: &ActiveTimeline,
+    index: &dyn Index,
     ours: &Instant,
     changes: &Changes,
     seen: &BTreeSet<InstantTime>,
@@ -100,14 +117,14 @@ pub(crate) async fn check_conflicts(
             "another writer has rolled it back; write its rows again",
         ));
     }
-    check_plans(timeline, ours, changes).await?;
+    check_plans(timeline, index, ours, changes).await?;
     let mut inserted = BTreeSet::new();
     let others = timeline
         .completed_writes()
         .filter(|instant| !seen.contains(&instant.time));
     for other in others {
         let metadata = timeline.read_metadata(other).await?;
-        let theirs = Changes::of_commit(&metadata);
+        let theirs = Changes::of_commit(index, &metadata);
         // A compaction changes no row, and a log that completes after its plan lies on top of what it wrote.
         let is_compaction = metadata.compacted == Some(true);
         let mine = if is_compaction {
@@ -126,8 +143,44 @@ pub(crate) async fn check_conflicts(
     Ok(inserted)
 }
 
+/// Refuses to complete a clustering when a write that is not among those `seen` has changed a file group that it replaces:
+/// the rows of that write would go out of sight.
+///
+/// # Errors
+/// `Conflict`; what the store says.
+pub(crate) async fn check_clustered(
+    timeline: &ActiveTimeline,
+    clustering: &Instant,
+    replaced: &Replaced,
+    seen: &BTreeSet<InstantTime>,
+) -> Result<()> {
+    // By file id: whichever index the writers use.
+    let index = index_of(&IndexConfig::KeyRange);
+    let mine = Changes::default()
+        .with_replaced(index.as_ref(), replaced)
+        .touched;
+    let others = timeline
+        .completed_writes()
+        .filter(|instant| !seen.contains(&instant.time));
+    for other in others {
+        let theirs = Changes::of_commit(index.as_ref(), &timeline.read_metadata(other).await?);
+        if !mine.is_disjoint(&theirs.touched) {
+            let what = format!(
+                "{other} has changed one of the file groups that it replaces; execute the plan again"
+            );
+            return Err(conflict(clustering, what));
+        }
+    }
+    Ok(())
+}
+
 /// Pending plans that name file groups of ours.
-async fn check_plans(timeline: &ActiveTimeline, ours: &Instant, changes: &Changes) -> Result<()> {
+async fn check_plans(
+    timeline: &ActiveTimeline,
+    index: &dyn Index,
+    ours: &Instant,
+    changes: &Changes,
+) -> Result<()> {
     for plan in timeline.pending() {
         let (planned, mine, what) = match plan.action {
             Action::Clustering => (
@@ -143,7 +196,10 @@ async fn check_plans(timeline: &ActiveTimeline, ours: &Instant, changes: &Change
             ),
             _ => continue,
         };
-        if !mine.is_disjoint(&planned) {
+        let planned = planned
+            .into_iter()
+            .map(|(partition, file_id)| (partition, index.group_name(&file_id).to_owned()));
+        if !mine.is_disjoint(&planned.collect()) {
             let path = timeline.path_of(plan);
             let what = format!(
                 "it changes file groups that {path} is to {what}; execute or cancel that plan first"
@@ -176,23 +232,23 @@ async fn compacted(timeline: &ActiveTimeline, plan: &Instant) -> Result<BTreeSet
 }
 
 /// Refuses to complete `ours` when keys that it inserts may have been inserted by others into other groups: when the ranges of
-/// such groups overlap. `index` is the table without ours, `own` with it.
+/// such groups overlap. `groups` are theirs, `own` are the table's with ours.
 ///
 /// # Errors
 /// `Conflict`.
 pub(crate) fn check_inserts(
     ours: &Instant,
     changes: &Changes,
-    own: &KeyRangeIndex,
+    own: &FileGroups,
     theirs: &BTreeSet<GroupId>,
-    index: &KeyRangeIndex,
+    groups: &FileGroups,
 ) -> Result<()> {
     for (partition, file_id) in &changes.inserted {
         let Some(mine) = own.range_of(partition, file_id) else {
             continue;
         };
         let beside = theirs.iter().filter(|(other, _)| other == partition);
-        let mut ranges = beside.filter_map(|(_, other)| index.range_of(partition, other));
+        let mut ranges = beside.filter_map(|(_, other)| groups.range_of(partition, other));
         if ranges.any(|range| range.overlaps(mine)) {
             let what = "another writer has inserted keys of the same range; write its rows again";
             return Err(conflict(ours, what));
@@ -228,9 +284,9 @@ pub(crate) fn conflict(ours: &Instant, what: impl std::fmt::Display) -> Error {
     )
 }
 
-fn group_id(stat: &WriteStat) -> Option<GroupId> {
+fn group_id(index: &dyn Index, stat: &WriteStat) -> Option<GroupId> {
     Some((
         stat.partition_path.clone().unwrap_or_default(),
-        stat.file_id.clone()?,
+        index.group_name(stat.file_id.as_deref()?).to_owned(),
     ))
 }

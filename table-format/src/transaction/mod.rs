@@ -5,6 +5,7 @@
 //! which the next one rolls back before it writes.
 
 mod action;
+mod announced;
 mod commit;
 mod conflict;
 mod heartbeat;
@@ -18,10 +19,14 @@ mod table_writer;
 
 pub(crate) use action::{Completed, ServiceAction};
 pub use commit::Transaction;
-pub(crate) use heartbeat::{FailedWrites, Heartbeats, heartbeat_path};
+pub(crate) use conflict::check_clustered;
+pub(crate) use heartbeat::{
+    FailedWrites, FailedWritesPolicy, Heartbeat, Heartbeats, heartbeat_path,
+};
 pub(crate) use instant_clock::{instant_time_at, seconds_between, shifted};
 pub(crate) use lock::TableLock;
 pub use lock::WriterLease;
+pub(crate) use replace::Replaced;
 pub(crate) use rollback::{
     Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,
     list_table, roll_back, roll_back_pending, unpublish,

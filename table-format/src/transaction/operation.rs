@@ -102,6 +102,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::write`].
     pub async fn delete(&mut self, keys: RecordBatch) -> Result<()> {
+        self.finish_bucket_load().await?;
         self.upserter.delete(keys).await
     }
 
@@ -118,7 +119,7 @@ impl Transaction {
             )));
         }
         for path in paths {
-            let known = self.upserter.index().partitions();
+            let known = self.upserter.groups().partitions();
             let found = known.filter(|(known, _)| matches_path(known, path));
             let found: Vec<String> = found.map(|(known, _)| known.to_owned()).collect();
             if found.is_empty() && !path.contains('*') {
@@ -138,6 +139,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::write`].
     pub async fn flush(&mut self) -> Result<()> {
+        self.finish_bucket_load().await?;
         self.pass().await?;
         if let Some(bulk) = self.incoming.take_bulk() {
             let stats = bulk.finish().await?;
@@ -153,19 +155,34 @@ impl Transaction {
     }
 
     fn writes_new_groups(&self) -> bool {
-        matches!(
+        let looks_nothing_up = matches!(
             self.operation,
             WriteOperation::BulkInsert
                 | WriteOperation::InsertOverwrite
                 | WriteOperation::InsertOverwriteTable
-        )
+        );
+        looks_nothing_up && !self.context.index.fixes_groups()
+    }
+
+    /// Whether rows go to the groups of their keys. With a bucket index inserts have no choice. Java:
+    /// HoodieBucketIndex#requiresTagging.
+    fn upserts(&self) -> bool {
+        let inserts = matches!(
+            self.operation,
+            WriteOperation::Insert
+                | WriteOperation::BulkInsert
+                | WriteOperation::InsertOverwrite
+                | WriteOperation::InsertOverwriteTable
+        );
+        self.operation == WriteOperation::Upsert || inserts && self.context.index.fixes_groups()
     }
 
     async fn pass(&mut self) -> Result<()> {
         let Some(rows) = self.incoming.take()? else {
             return Ok(());
         };
-        let is_insert = self.operation == WriteOperation::Insert || self.writes_new_groups();
+        let is_insert = !self.upserts()
+            && (self.operation == WriteOperation::Insert || self.writes_new_groups());
         let combines = self.context.options.inserts.combines && is_insert;
         if combines && self.incoming.passes > 0 {
             return Err(Error::invalid(
@@ -178,7 +195,8 @@ impl Transaction {
             records: rows,
         };
         match self.operation {
-            WriteOperation::Upsert => {
+            _ if self.upserts() => {
+                self.finish_bucket_load().await?;
                 self.upserter
                     .upsert(all(rows, RowKind::UpdateAfter))
                     .await?;

@@ -12,15 +12,15 @@ use crate::timeline::{Action, ActiveTimeline};
 use crate::transaction::commit::Transaction;
 
 /// File ids by partition path.
-pub(super) type Replaced = BTreeMap<String, Vec<String>>;
+pub(crate) type Replaced = BTreeMap<String, Vec<String>>;
 
 impl Transaction {
     /// The groups that this instant replaces: those of the partitions that it overwrites or drops, except its own.
     pub(super) fn replaced(&self) -> Replaced {
-        let index = self.upserter.index();
+        let known = self.upserter.groups();
         let paths: BTreeSet<&str> = match self.operation {
             WriteOperation::InsertOverwriteTable => {
-                index.partitions().map(|(path, _)| path).collect()
+                known.partitions().map(|(path, _)| path).collect()
             }
             WriteOperation::InsertOverwrite => self
                 .upserter
@@ -33,7 +33,7 @@ impl Transaction {
             _ => BTreeSet::new(),
         };
         let of_partition = |path: &str| {
-            let groups = index
+            let groups = known
                 .partition(path)
                 .map_or(&[][..], |ranges| ranges.groups());
             let old = groups

@@ -7,11 +7,13 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::Mutex;
 
 use crate::config::{
-    KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion, TimelineZone, key,
+    IndexConfig, KeyGeneratorType, MergeMode, TableConfig, TableType, TableVersion, TimelineZone,
+    key,
 };
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::index::key_range::KeyRangeIndex;
+use crate::index::groups::FileGroups;
+use crate::index::{Index, index_of};
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::storage::Storage;
 use crate::table::Table;
@@ -67,11 +69,11 @@ impl TableState {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) schema: SchemaRef,
-    pub(crate) index: Arc<KeyRangeIndex>,
-    /// Completed writes whose files the index knows.
+    pub(crate) groups: Arc<FileGroups>,
+    /// Completed writes whose files are known.
     pub(crate) instants: BTreeSet<Instant>,
-    /// `false` when the index must be built before it is used.
-    pub(crate) is_index_current: bool,
+    /// `false` when the groups must be looked up before they are used.
+    pub(crate) are_groups_current: bool,
 }
 
 /// The table's settings that a write depends on, checked for what this writer can do.
@@ -80,6 +82,7 @@ pub(crate) struct WritableTable {
     pub(crate) config: TableConfig,
     pub(crate) keys: KeyGenerator,
     pub(crate) partitions: PartitionPathGenerator,
+    pub(crate) index: Arc<dyn Index>,
 }
 
 impl WritableTable {
@@ -117,29 +120,29 @@ impl WritableTable {
                 "its merge mode is CUSTOM, whose rules only its own merger knows".to_owned(),
             ));
         }
-        if config
-            .properties()
-            .get("hoodie.table.cdc.enabled")
-            .is_some_and(|value| value.trim() == "true")
-        {
-            return Err(refuse(
-                "it logs change data (hoodie.table.cdc.enabled), which this version does not"
-                    .to_owned(),
-            ));
-        }
-        if let Some(mode) = config.properties().get_non_blank(key::PARTIAL_UPDATE_MODE) {
+        if config.column_merge()?.is_some() {
             return Err(refuse(format!(
-                "it merges parts of rows ({}={mode}), which this version does not",
+                "its records are merged column by column ({} or its payload class), which this version only reads",
                 key::PARTIAL_UPDATE_MODE
             )));
         }
         let keys = key_generator(&config, properties)?;
         let partitions = PartitionPathGenerator::for_table(&config, properties)?;
+        let index = index_of(&IndexConfig::of(&config, properties)?);
         Ok(Self {
             config,
             keys,
             partitions,
+            index,
         })
+    }
+
+    /// The column whose ranges the index wants to know.
+    pub(crate) fn range_field(&self) -> Option<&str> {
+        let first = self.keys.fields().first();
+        first
+            .filter(|_| self.index.reads_ranges())
+            .map(String::as_str)
     }
 
     /// The action of a write into this table.

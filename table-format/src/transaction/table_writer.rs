@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -11,15 +12,18 @@ use crate::config::TableType;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::{BaseFileFormat, Horizon, Visibility};
-use crate::index::key_range::KeyRangeIndex;
-use crate::index::load::load_index;
+use crate::index::bucket::refuse_bucket_files;
+use crate::index::groups::FileGroups;
+use crate::index::load::load_groups;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
+use crate::schema::evolution::SchemaHistory;
 use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
+use crate::transaction::announced::announced;
 use crate::transaction::commit::Transaction;
 use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
 use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
@@ -27,8 +31,12 @@ use crate::transaction::replace::requested_content;
 use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
 use crate::writer::{
-    DataFiles, EarlyDetection, LogNames, OrderingColumns, WriteContext, WriterOptions,
+    ChangeLogFormat, DataFiles, EarlyDetection, LogNames, OrderingColumns, WriteContext,
+    WriterOptions,
 };
+
+/// Between two looks at a write that is only announced.
+const ANNOUNCED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
 /// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
@@ -82,16 +90,17 @@ impl Table {
         if env.locks.is_optimistic() {
             options.failed_writes.policy = FailedWritesPolicy::Lazy;
         }
+        SchemaHistory::require_none(self.storage(), self.config().name()).await?;
         let known = Known {
             schema: self.schema().await?,
-            index: Arc::new(KeyRangeIndex::default()),
+            groups: Arc::new(FileGroups::default()),
             instants: BTreeSet::new(),
-            is_index_current: false,
+            are_groups_current: false,
         };
-        let storage = self.storage().clone();
+        let storage = self.storage();
         let state = TableState {
-            lock: TableLock::try_new(&storage, &env)?,
-            storage,
+            lock: TableLock::try_new(storage, &env)?,
+            storage: storage.clone(),
             env,
             options,
             known: Mutex::new(known),
@@ -101,7 +110,11 @@ impl Table {
         let writer = TableWriter {
             state: Arc::new(state),
         };
-        writer.refresh().await?;
+        refuse_bucket_files(storage).await?;
+        let (table, _) = writer.refresh().await?;
+        let known = writer.state.known.lock().await;
+        table.index.check_keys(storage, &known.groups).await?;
+        drop(known);
         Ok(writer)
     }
 }
@@ -125,18 +138,25 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Begins an instant: rolls back pending writes, takes in what others committed, and announces the write.
+    /// Begins an instant: rolls back pending writes, takes in what others committed, and announces the write. Waits while
+    /// another living writer has announced its own and not yet looked at the table.
     ///
     /// # Errors
     /// `Conflict` when another writer began at the same moment or the timeline is ahead of the clock; `Unsupported` when
     /// the table has become one that can only be read.
     pub async fn begin(&mut self, operation: WriteOperation) -> Result<Transaction> {
-        let (table, timeline) = self.refresh().await?;
         let state = &self.state;
-        let guard = state.lock.acquire().await?;
-        let requested = self.request(&table, &guard, operation).await;
-        guard.release().await;
-        let (requested, log_names, heartbeat) = requested?;
+        let (table, timeline, requested) = loop {
+            let (table, timeline) = self.refresh().await?;
+            let guard = state.lock.acquire().await?;
+            let requested = self.request(&table, &guard, operation).await;
+            guard.release().await;
+            if let Some(requested) = requested? {
+                break (table, timeline, requested);
+            }
+            tokio::time::sleep(ANNOUNCED_PAUSE).await;
+        };
+        let (requested, log_names, heartbeat) = requested;
         let inflight = Instant {
             state: State::Inflight,
             ..requested
@@ -147,9 +167,16 @@ impl TableWriter {
             .create(&timeline.path_of(&inflight), plan.into())
             .await?;
         let known = state.known.lock().await;
-        let schema = &known.schema;
-        let context = write_context(state, &table, schema, &inflight, &timeline, log_names)?;
-        let index = known.index.as_ref().clone();
+        let context = write_context(
+            state,
+            &table,
+            &known.schema,
+            &inflight,
+            operation,
+            &timeline,
+            log_names,
+        )?;
+        let groups = known.groups.as_ref().clone();
         drop(known);
         let seen = timeline
             .completed_writes()
@@ -160,21 +187,30 @@ impl TableWriter {
             Arc::new(context),
             inflight,
             operation,
-            index,
+            groups,
             seen,
             heartbeat,
         ))
     }
 
-    /// Chooses the time of an instant and puts it on the timeline, later than all that is there now.
+    /// Chooses the time of an instant and puts it on the timeline, later than all that is there now; `None` while another
+    /// write is only announced.
     async fn request(
         &self,
         table: &WritableTable,
         guard: &LockGuard,
         operation: WriteOperation,
-    ) -> Result<(Instant, LogNames, Option<Heartbeat>)> {
+    ) -> Result<Option<(Instant, LogNames, Option<Heartbeat>)>> {
         let state = &self.state;
-        let timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
+        let (storage, failed_writes) = (&state.storage, &state.options.failed_writes);
+        let timeline = ActiveTimeline::load(storage, &table.config).await?;
+        let (config, env) = (&table.config, &state.env);
+        if env.locks.is_optimistic()
+            && let Some(other) = announced(storage, env, config, &timeline, failed_writes).await?
+        {
+            tracing::debug!(table = config.name(), instant = %other.time, "waiting for another writer to read the table");
+            return Ok(None);
+        }
         let requested = Instant {
             time: table.next_time(&state.env, &timeline).await?,
             action: table.write_action(operation),
@@ -187,14 +223,13 @@ impl TableWriter {
         if let Some(lease) = &state.lease {
             lease.check().await?;
         }
-        let (storage, failed_writes) = (&state.storage, &state.options.failed_writes);
         let heartbeat =
             Heartbeat::start(storage, &state.env, &requested.time, failed_writes).await?;
         state.begun(&requested.time);
         let path = timeline.path_of(&requested);
         let content = requested_content(operation)?;
         match state.storage.create(&path, content.into()).await {
-            Ok(()) => Ok((requested, log_names, heartbeat)),
+            Ok(()) => Ok(Some((requested, log_names, heartbeat))),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 state.finished(&requested.time);
                 let what = "another writer began an instant at the same moment; try again";
@@ -232,7 +267,7 @@ impl TableWriter {
         Ok(true)
     }
 
-    /// Reads the table's settings and timeline anew, rolls back dead writes, and brings the index up to date.
+    /// Reads the table's settings and timeline anew, rolls back dead writes, and brings up to date what is known of the file groups.
     async fn refresh(&self) -> Result<(WritableTable, ActiveTimeline)> {
         let state = &self.state;
         if let Some(lease) = &state.lease {
@@ -247,23 +282,24 @@ impl TableWriter {
         }
         let mut known = state.known.lock().await;
         // Command blocks have taken versions of log files.
-        known.is_index_current &= !(is_rolled_back && table.config.version().shares_logs());
+        known.are_groups_current &= !(is_rolled_back && table.config.version().shares_logs());
         let completed: BTreeSet<Instant> = timeline.completed_writes().cloned().collect();
-        if !known.is_index_current || known.instants != completed {
-            let key_field = table.keys.fields().first().map_or("", String::as_str);
-            let (schema, index) = (&known.schema, &known.index);
-            let index = load_index(
+        if !known.are_groups_current || known.instants != completed {
+            let (schema, groups) = (&known.schema, &known.groups);
+            let groups = load_groups(
                 &state.storage,
                 &table.config,
-                key_field,
+                table.range_field(),
                 schema,
                 &timeline,
-                index,
+                groups,
             )
             .await?;
-            known.index = Arc::new(index);
+            let checked = table.index.check(&groups);
+            checked.map_err(|error| error.context(format!("table {}", table.config.name())))?;
+            known.groups = Arc::new(groups);
             known.instants = completed;
-            known.is_index_current = true;
+            known.are_groups_current = true;
         }
         Ok((table, timeline))
     }
@@ -274,29 +310,30 @@ impl TableWriter {
     /// Asserts the index's invariant: each key of each group lies in the range of its group.
     pub(crate) async fn check_ranges(&self, storage: &crate::storage::Storage) {
         let known = self.state.known.lock().await;
-        assert!(known.is_index_current);
+        assert!(known.are_groups_current);
         let table = WritableTable::load(storage, &self.state.options.properties)
             .await
             .unwrap();
         let timeline = ActiveTimeline::load(storage, &table.config).await.unwrap();
-        let key_field = table.keys.fields()[0].as_str();
-        let nothing = KeyRangeIndex::default();
-        let rebuilt = load_index(
+        let nothing = FileGroups::default();
+        let rebuilt = load_groups(
             storage,
             &table.config,
-            key_field,
+            table.range_field(),
             &known.schema,
             &timeline,
             &nothing,
         );
         let rebuilt = rebuilt.await.unwrap();
-        assert_eq!(rebuilt.groups().count(), known.index.groups().count());
+        assert_eq!(rebuilt.groups().count(), known.groups.groups().count());
         for group in rebuilt.groups() {
             let kept = known
-                .index
+                .groups
                 .find(&group.slice)
                 .expect("the index has the newest files");
-            assert_eq!(kept.range, group.range, "{}", group.slice.file_id);
+            if table.index.reads_ranges() {
+                assert_eq!(kept.range, group.range, "{}", group.slice.file_id);
+            }
         }
     }
 }
@@ -323,6 +360,7 @@ fn write_context(
     table: &WritableTable,
     schema: &SchemaRef,
     instant: &Instant,
+    operation: WriteOperation,
     timeline: &ActiveTimeline,
     log_names: LogNames,
 ) -> Result<WriteContext> {
@@ -341,6 +379,8 @@ fn write_context(
         options: state.options.clone(),
         config: Arc::new(table.config.clone()),
         instant: instant.time.clone(),
+        operation,
+        index: Arc::clone(&table.index),
         schema: Arc::clone(schema),
         base_format: BaseFileFormat {
             schema: with_meta,
@@ -355,6 +395,7 @@ fn write_context(
         delete_marks: DeleteMarks::try_new(&table.config, schema, &state.options.properties)?,
         visibility: Arc::new(visibility),
         is_merge_on_read: table.config.table_type() == TableType::MergeOnRead,
+        change_log: ChangeLogFormat::of_table(&table.config, schema)?.map(Arc::new),
         files: DataFiles::new(state.storage.clone(), instant.time.clone())
             .with_early_detection(early),
         log_names,

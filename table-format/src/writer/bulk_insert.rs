@@ -1,4 +1,4 @@
-//! New rows into new file groups, without a look-up: the full load.
+//! New rows into new file groups, without a look-up: the full load. (With a bucket index: into the groups of their buckets.)
 //!
 //! Any number of writers may work side by side in one instant. Each keeps one file open per partition, rolls it at the
 //! target size, and finishes the file that has waited longest when too many partitions are open.
@@ -10,9 +10,11 @@ use arrow::compute::take_record_batch;
 
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFile, BaseFileWriter, FileSlice, WrittenBaseFile};
-use crate::index::key_range::Group;
+use crate::index::groups::Group;
 use crate::index::key_value::range_in_footer;
+use crate::index::new_file_id_prefix;
 use crate::timeline::metadata::{NO_PREVIOUS_COMMIT, WriteStat};
+use crate::writer::bucket_load::BucketLoad;
 use crate::writer::context::WriteContext;
 use crate::writer::data_files::{MarkerKind, NewFile};
 use crate::writer::stamp::MetaStamp;
@@ -28,11 +30,20 @@ pub(crate) type NewGroups = Arc<Mutex<Vec<Group>>>;
 pub struct BulkInsertFactory {
     context: Arc<WriteContext>,
     groups: NewGroups,
+    buckets: Option<Arc<BucketLoad>>,
 }
 
 impl BulkInsertFactory {
-    pub(crate) fn new(context: Arc<WriteContext>, groups: NewGroups) -> Self {
-        Self { context, groups }
+    pub(crate) fn new(
+        context: Arc<WriteContext>,
+        groups: NewGroups,
+        buckets: Option<Arc<BucketLoad>>,
+    ) -> Self {
+        Self {
+            context,
+            groups,
+            buckets,
+        }
     }
 
     /// A writer of new file groups.
@@ -40,7 +51,8 @@ impl BulkInsertFactory {
         BulkInsertWriter {
             context: Arc::clone(&self.context),
             groups: Arc::clone(&self.groups),
-            id_prefix: self.context.env.ids.next_uuid(),
+            buckets: self.buckets.clone(),
+            id_prefix: new_file_id_prefix(&self.context.env),
             next_id: 0,
             open: Vec::new(),
             stats: Vec::new(),
@@ -53,6 +65,7 @@ impl BulkInsertFactory {
 pub struct BulkInsertWriter {
     context: Arc<WriteContext>,
     groups: NewGroups,
+    buckets: Option<Arc<BucketLoad>>,
     id_prefix: String,
     next_id: u64,
     /// The file written last comes last.
@@ -75,6 +88,9 @@ impl BulkInsertWriter {
     /// `Invalid` for a column that the table does not have, or a key that is null; what the store says.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = self.context.conform_new(batch)?;
+        if let Some(buckets) = &self.buckets {
+            return buckets.write(&batch).await;
+        }
         if !self.context.partitions.is_partitioned() {
             return self.write_partition(String::new(), batch).await;
         }
@@ -125,7 +141,7 @@ impl BulkInsertWriter {
         Ok(())
     }
 
-    /// Finishes all files; hand the result to [`Transaction::add`](crate::writer::Transaction::add).
+    /// Finishes all files (those of buckets are finished by the transaction); hand the result to [`Transaction::add`](crate::writer::Transaction::add).
     ///
     /// # Errors
     /// What the store says.
@@ -216,11 +232,7 @@ pub(crate) fn group_of(
         base_file: Some(file),
         log_files: Vec::new(),
     };
-    Ok(Group {
-        slice,
-        range,
-        bytes: written.size_bytes,
-    })
+    Ok(Group::new(slice, range, written.size_bytes))
 }
 
 /// The part of a base file's stat that does not depend on what was there before.

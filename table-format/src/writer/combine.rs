@@ -19,6 +19,16 @@ pub(super) struct Rows {
     pub(super) deletes: Vec<u32>,
 }
 
+impl Rows {
+    /// Upserts only.
+    pub(super) fn of_upserts(upserts: Vec<u32>) -> Self {
+        Self {
+            upserts,
+            deletes: Vec::new(),
+        }
+    }
+}
+
 /// The change of each key among `rows` that counts, in the order of the batch.
 pub(super) fn combine(
     keys: &StringArray,

@@ -10,12 +10,15 @@ use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFileFormat, Visibility};
+use crate::index::Index;
 use crate::reader::ReadContext;
 use crate::record::delete_mark::DeleteMarks;
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::schema::adapt::adapt_batch;
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
+use crate::timeline::metadata::WriteOperation;
+use crate::writer::change_log::ChangeLogFormat;
 use crate::writer::ordering::OrderingColumns;
 use crate::writer::{DataFiles, LogNames, WriterOptions};
 
@@ -27,6 +30,9 @@ pub(crate) struct WriteContext {
     pub(crate) options: WriterOptions,
     pub(crate) config: Arc<TableConfig>,
     pub(crate) instant: InstantTime,
+    pub(crate) operation: WriteOperation,
+    /// Says where keys live.
+    pub(crate) index: Arc<dyn Index>,
     /// Columns of the table without the meta columns.
     pub(crate) schema: SchemaRef,
     /// The same behind the meta columns, and how base files hold it.
@@ -40,6 +46,8 @@ pub(crate) struct WriteContext {
     /// What was committed when the instant began.
     pub(crate) visibility: Arc<Visibility>,
     pub(crate) is_merge_on_read: bool,
+    /// How changes are logged beside the rows, if the table wants that.
+    pub(crate) change_log: Option<Arc<ChangeLogFormat>>,
     pub(crate) files: DataFiles,
     /// What its log files are called.
     pub(crate) log_names: LogNames,
@@ -110,6 +118,7 @@ impl WriteContext {
             schema: Arc::clone(&self.base_format.schema),
             visibility: Arc::clone(&self.visibility),
             commits: None,
+            evolution: None,
         }
     }
 

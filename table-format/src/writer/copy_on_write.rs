@@ -13,11 +13,12 @@ use futures::TryStreamExt;
 
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFile, BaseFileWriter, FileSlice, ParquetSource};
-use crate::index::key_range::Group;
+use crate::index::groups::Group;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::meta::META_COLUMNS;
 use crate::timeline::metadata::WriteStat;
 use crate::writer::bulk_insert::{base_file_stat, group_of, to_i64};
+use crate::writer::change_log::{ChangeLog, ChangeLogFile, ChangedRows};
 use crate::writer::context::WriteContext;
 use crate::writer::data_files::MarkerKind;
 use crate::writer::key_table::KeyTable;
@@ -59,6 +60,8 @@ struct Merge {
     upsert_order: Option<BatchOrder>,
     delete_order: Option<BatchOrder>,
     is_seen: Vec<bool>,
+    /// What changes, for tables that log it.
+    changes: Option<ChangeLog>,
     updated: u64,
     deleted: u64,
     file_name: String,
@@ -90,15 +93,26 @@ pub(crate) async fn merge_into_base_file(
     };
     let (storage, env) = (context.storage.clone(), context.env.clone());
     let mut writer = BaseFileWriter::try_new(&context.base_format, storage, env, new.path.clone())?;
-    let merge = Merge::try_new(context, changes, &stamp)?;
-    let merge = match copy_rows(context, slice, old, merge, &mut writer).await {
+    let merge = Merge::try_new(context, changes, &stamp, kind)?;
+    let mut log = match merge.changes {
+        Some(_) => Some(ChangeLogFile::begin(context, slice).await?),
+        None => None,
+    };
+    let merge = match copy_rows(context, slice, old, merge, &mut writer, &mut log).await {
         Ok(merge) => merge,
         Err(error) => {
             writer.abort().await?;
+            if let Some(log) = log {
+                log.abort().await?;
+            }
             return Err(error);
         }
     };
     let written = writer.finish().await?;
+    let cdc_stats = match log {
+        Some(log) => Some(log.finish().await?),
+        None => None,
+    };
     let group = group_of(context, slice.partition_path.clone(), new.file, &written)?;
     let stat = WriteStat {
         prev_commit: Some(old.instant.to_string()),
@@ -106,6 +120,7 @@ pub(crate) async fn merge_into_base_file(
         num_inserts: Some(to_i64(merge.inserted())?),
         num_update_writes: Some(to_i64(merge.updated)?),
         num_deletes: Some(to_i64(merge.deleted)?),
+        cdc_stats,
         ..base_file_stat(&group.slice, &written)?
     };
     Ok((group, stat))
@@ -117,6 +132,7 @@ async fn copy_rows(
     old: &BaseFile,
     merge: Merge,
     writer: &mut BaseFileWriter,
+    log: &mut Option<ChangeLogFile>,
 ) -> Result<Merge> {
     let path = slice.path_of(&old.to_string());
     let source = ParquetSource::new(context.storage.clone(), path.clone(), old.size_bytes);
@@ -128,15 +144,22 @@ async fn copy_rows(
         .await
         .map_err(|error| Error::from(error).context(format!("reading {path}")))?
     {
-        let merge = Arc::clone(&merge);
+        let merging = Arc::clone(&merge);
         writer
             .write(move |_| {
-                merge
+                merging
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .apply(&batch)
             })
             .await?;
+        if let Some(log) = log {
+            let blocks = merge
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .full_blocks();
+            log.write(blocks).await?;
+        }
     }
     let rest = Arc::clone(&merge);
     writer
@@ -148,11 +171,26 @@ async fn copy_rows(
         .await?;
     let merge =
         Arc::into_inner(merge).ok_or_else(|| Error::internal("a merge job outlived its file"))?;
-    Ok(merge.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let mut merge = merge.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let (Some(log), Some(changes)) = (log, merge.changes.take()) {
+        log.write(changes.finish()?).await?;
+    }
+    Ok(merge)
 }
 
 impl Merge {
-    fn try_new(context: &WriteContext, changes: GroupChanges, stamp: &MetaStamp) -> Result<Self> {
+    fn try_new(
+        context: &WriteContext,
+        changes: GroupChanges,
+        stamp: &MetaStamp,
+        kind: MarkerKind,
+    ) -> Result<Self> {
+        // All rows of a new group are inserts, which its base file tells.
+        let format = context
+            .change_log
+            .as_ref()
+            .filter(|_| kind == MarkerKind::Merge);
+        let log = format.map(|format| ChangeLog::begin(format, context));
         let schema = &context.base_format.schema;
         let ordering = context.ordering.clone();
         let upsert_order = ordering
@@ -173,6 +211,7 @@ impl Merge {
             ordering,
             upsert_order,
             delete_order: changes.delete_order,
+            changes: log.transpose()?,
             updated: 0,
             deleted: 0,
             file_name: stamp.file_name.clone(),
@@ -196,6 +235,7 @@ impl Merge {
             .transpose()?;
         let mut picks = Vec::with_capacity(old.num_rows());
         let mut is_changed = false;
+        let mut changed = ChangedRows::default();
         for row in 0..old.num_rows() {
             if keys.is_null(row) {
                 let message = format!("row {row} of the replaced base file has no record key");
@@ -203,7 +243,15 @@ impl Merge {
             }
             let pick = self.meet(keys.value(row), row, old_order.as_ref());
             is_changed |= pick != Some((0, row));
+            match pick {
+                Some((1, upsert)) => changed.update(row, upsert),
+                None => changed.delete(row),
+                Some(_) => {}
+            }
             picks.extend(pick);
+        }
+        if let Some(log) = &mut self.changes {
+            log.add(&changed, keys, &old, &self.upserts)?;
         }
         let rows = if is_changed {
             interleave_record_batch(&[&old, &self.upserts], &picks)?
@@ -257,7 +305,19 @@ impl Merge {
             .filter(|(_, seen)| !**seen)
             .map(|(row, _)| row)
             .collect();
-        Ok(take_record_batch(&self.upserts, &rows)?)
+        let rows = take_record_batch(&self.upserts, &rows)?;
+        if let Some(log) = &mut self.changes {
+            log.add_inserts(&rows)?;
+        }
+        Ok(rows)
+    }
+
+    /// Blocks of changes that are to be written.
+    fn full_blocks(&mut self) -> Vec<Vec<u8>> {
+        self.changes
+            .as_mut()
+            .map(ChangeLog::full_blocks)
+            .unwrap_or_default()
     }
 
     fn with_file_name(&self, rows: &RecordBatch) -> Result<RecordBatch> {

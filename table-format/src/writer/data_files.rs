@@ -134,6 +134,32 @@ impl DataFiles {
         Ok(NewFile { file, task, path })
     }
 
+    /// A log of the changes that a new base file of group `file_id` makes.
+    pub(crate) async fn new_change_log(
+        &self,
+        partition_path: &str,
+        file_id: &str,
+    ) -> Result<NewFile<LogFile>> {
+        let task = self.next_task.fetch_add(1, Ordering::Relaxed);
+        let file = LogFile {
+            file_id: file_id.to_owned(),
+            instant: self.instant.clone(),
+            version: 1,
+            write_token: Some(format!("{task}-0-{}", self.attempt)),
+            is_cdc: true,
+            size_bytes: 0,
+        };
+        let path = self
+            .announce(
+                partition_path,
+                file_id,
+                &file.to_string(),
+                MarkerKind::Create,
+            )
+            .await?;
+        Ok(NewFile { file, task, path })
+    }
+
     /// Paths of all files that were begun.
     pub(crate) fn created(&self) -> Vec<String> {
         self.created

@@ -1,14 +1,15 @@
 //! Keys that are unique in the whole table, not in their partition: a row that changes partition leaves the old one.
 //!
 //! Java: HoodieGlobalSimpleIndex, HoodieIndexUtils#mergeForPartitionUpdatesAndDeletionsIfNeeded. Asked for with
-//! `hoodie.index.type=GLOBAL_SIMPLE` or `GLOBAL_BLOOM`; whether the row moves or stays where it was is said by
-//! `hoodie.simple.index.update.partition.path` and its twin.
+//! `hoodie.index.type=GLOBAL_SIMPLE` and its like; whether the row moves or stays where it was is said by
+//! `hoodie.simple.index.update.partition.path` and its twins.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::Result;
 use crate::file_group::FileSlice;
-use crate::index::resolve::live_groups;
+use crate::index::Asked;
+use crate::index::resolve::alive;
 use crate::record::RowKind;
 use crate::writer::combine::{Rows, combine};
 use crate::writer::current_rows::{current_rows, record_keys};
@@ -77,19 +78,21 @@ impl Upserter {
         own_path: &[&str],
         rows: &[u32],
     ) -> Result<Vec<Elsewhere<'a>>> {
-        let column = self.key_column(&batch.records)?;
         let mut elsewhere = Vec::new();
-        for (path, ranges) in self.index.partitions() {
+        for (path, partition) in self.groups.partitions() {
             let strangers = rows.iter().filter(|row| own_path[**row as usize] != path);
             let strangers: Vec<u32> = strangers.copied().collect();
-            let located = ranges.locate(&column, &strangers);
-            let live = live_groups(&self.context, ranges, &located, |position| {
-                batch.keys.value(strangers[position] as usize)
-            });
-            for (position, group) in live.await? {
-                if let Some(group) = ranges.groups().get(group) {
+            let asked = Asked {
+                context: &self.context,
+                partition,
+                records: &batch.records,
+                keys: &batch.keys,
+            };
+            let homes = self.context.index.locate(asked, &strangers).await?;
+            for (row, group) in alive(asked, homes.found).await? {
+                if let Some(group) = partition.groups().get(group) {
                     elsewhere.push(Elsewhere {
-                        row: strangers[position],
+                        row,
                         path,
                         slice: &group.slice,
                     });

@@ -9,24 +9,26 @@ use arrow::array::Array;
 use crate::codec::delete_record::OrderingValue;
 use crate::env::run_on_cpu;
 use crate::error::Result;
-use crate::file_group::{FileUpload, LogBlocks};
-use crate::index::key_range::Group;
+use crate::file_group::{FileSlice, FileUpload, LogBlocks, LogFile};
+use crate::index::groups::Group;
 use crate::index::key_value::{KeyColumn, KeyRange};
 use crate::index::load::slice_bytes;
 use crate::timeline::metadata::WriteStat;
 use crate::writer::bulk_insert::{to_i64, zero_stat};
 use crate::writer::context::WriteContext;
 use crate::writer::copy_on_write::GroupChanges;
+use crate::writer::log_names::LogPlace;
 use crate::writer::stamp::MetaStamp;
 
 /// The ordering value of a delete on tables where the later write wins. Java: OrderingValues#getDefault.
 const UNORDERED: OrderingValue = OrderingValue::Int(0);
 
-/// Writes one log file with `changes` on top of `group`.
+/// Writes one log file with `changes` on top of `group`; `new_rows` of them are known to be inserts.
 pub(crate) async fn append_to_log(
     context: &Arc<WriteContext>,
     mut group: Group,
     changes: GroupChanges,
+    new_rows: u64,
 ) -> Result<(Group, WriteStat)> {
     let slice = &group.slice;
     let place = context.log_names.next(slice);
@@ -59,28 +61,67 @@ pub(crate) async fn append_to_log(
     let bytes = upload.finish().await?;
     let mut log = new.file;
     log.size_bytes = bytes;
-    let name = log.to_string();
+    let beneath = Beneath::of(context, place, &group.slice, &log);
     let stat = WriteStat {
         file_id: Some(group.slice.file_id.clone()),
         path: Some(new.path),
         partition_path: Some(group.slice.partition_path.clone()),
-        prev_commit: Some(place.instant.to_string()),
+        prev_commit: Some(beneath.instant),
         num_writes: Some(to_i64(rows)?),
-        num_inserts: Some(0),
-        num_update_writes: Some(to_i64(rows)?),
+        num_inserts: Some(to_i64(new_rows)?),
+        num_update_writes: Some(to_i64(rows.saturating_sub(new_rows))?),
         num_deletes: Some(to_i64(deletes)?),
         total_write_bytes: Some(to_i64(bytes)?),
         file_size_in_bytes: Some(to_i64(bytes)?),
         log_version: i32::try_from(log.version).ok(),
         log_offset: Some(0),
-        base_file: Some(place.base_file),
-        log_files: Some(vec![name]),
+        base_file: Some(beneath.base_file),
+        log_files: Some(beneath.log_files),
         ..zero_stat()
     };
     group.slice.log_files.push(log);
     group.range = KeyRange::join_all(group.range, added);
     group.bytes = slice_bytes(&group.slice);
     Ok((group, stat))
+}
+
+/// What a stat says of the slice that a log lies on. Tables that log changes need it: there the log itself tells them,
+/// together with what is beneath. So does version 6, where the log belongs to that slice. Java: HoodieAppendHandle#init.
+struct Beneath {
+    instant: String,
+    base_file: String,
+    log_files: Vec<String>,
+}
+
+impl Beneath {
+    fn of(context: &WriteContext, place: LogPlace, slice: &FileSlice, log: &LogFile) -> Self {
+        let is_shared = context.config.version().shares_logs();
+        if context.change_log.is_none() && !is_shared {
+            return Self {
+                instant: context.instant.to_string(),
+                base_file: String::new(),
+                log_files: vec![log.to_string()],
+            };
+        }
+        let beneath = slice
+            .log_files
+            .iter()
+            .filter(|log| !is_shared || log.instant == place.instant);
+        let log_files = beneath.chain([log]).map(ToString::to_string).collect();
+        if is_shared {
+            return Self {
+                instant: place.instant.to_string(),
+                base_file: place.base_file,
+                log_files,
+            };
+        }
+        let base = slice.base_file.as_ref();
+        Self {
+            instant: slice.base_instant.to_string(),
+            base_file: base.map_or_else(String::new, ToString::to_string),
+            log_files,
+        }
+    }
 }
 
 fn encode(

@@ -3,7 +3,9 @@
 //! `WriteBatch` → keys and partitions → last change per key → the file group of each key (index) → base or log files →
 //! `WriteStat`. Nothing here is visible to readers before [`Transaction::commit`].
 
+mod bucket_load;
 mod bulk_insert;
+mod change_log;
 mod combine;
 mod context;
 mod copy_on_write;
@@ -26,10 +28,13 @@ mod upsert;
 pub use bulk_insert::{BulkInsertFactory, BulkInsertWriter};
 pub use options::WriterOptions;
 
+pub(crate) use bucket_load::BucketLoad;
 pub(crate) use bulk_insert::{base_file_stat, to_i64};
+pub(crate) use change_log::ChangeLogFormat;
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT, MarkerKind, PARTITION_METADATA};
 pub(crate) use early_conflict::EarlyDetection;
+pub(crate) use key_table::KeyTable;
 pub(crate) use log_names::LogNames;
 pub(crate) use ordering::OrderingColumns;
 pub(crate) use sorted_insert::sorted_new_rows;

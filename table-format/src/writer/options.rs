@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 
+use crate::config::IndexType;
 use crate::error::{Error, Result};
 use crate::file_group::BaseFileOptions;
 use crate::transaction::FailedWrites;
@@ -29,8 +30,8 @@ pub struct WriterOptions {
     pub(crate) inserts: InsertOptions,
     /// Whether a row keeps the columns that an upsert lacks (`hoodie.lakebed.partial.update`, false; an option of ours).
     pub(crate) updates_partially: bool,
-    /// Keys are unique in the whole table (`hoodie.index.type=GLOBAL_SIMPLE` or `GLOBAL_BLOOM`); true: a row whose partition
-    /// changes moves, false: it stays where it was.
+    /// Keys are unique in the whole table (`hoodie.index.type=GLOBAL_SIMPLE` and its like); true: a row whose partition changes
+    /// moves, false: it stays where it was.
     pub(crate) global_keys: Option<bool>,
     /// All properties, as they were given.
     pub(crate) properties: BTreeMap<String, String>,
@@ -206,15 +207,13 @@ fn compression(codec: &str) -> Result<Compression> {
     })
 }
 
-/// Java: HoodieIndexConfig. Other indexes keep keys unique within partitions, as the range index does.
+/// Java: HoodieIndexConfig. Other indexes keep keys unique within partitions.
 fn global_keys(properties: &BTreeMap<String, String>) -> Result<Option<bool>> {
-    let mut moves = true;
-    let key = match properties.get("hoodie.index.type").map(String::as_str) {
-        Some("GLOBAL_BLOOM") => "hoodie.bloom.index.update.partition.path",
-        Some("GLOBAL_SIMPLE") => "hoodie.simple.index.update.partition.path",
-        _ => return Ok(None),
+    let Some(option) = IndexType::of(properties)?.update_partition_option() else {
+        return Ok(None);
     };
-    flag(properties, key, &mut moves)?;
+    let mut moves = true;
+    flag(properties, option, &mut moves)?;
     Ok(Some(moves))
 }
 

@@ -1,15 +1,14 @@
 //! Which file group takes which rows of a batch.
 //!
-//! Changes go where their keys live; new keys go to a neighbouring group that has room, else to new groups.
+//! Changes go where their keys live, new keys where the index puts them: into groups that have room, or new ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 
-use crate::error::{Error, Result};
-use crate::index::key_range::{Group, PartitionRanges, Room, Target};
-use crate::index::key_value::KeyColumn;
-use crate::index::resolve::{Undecided, decide};
+use crate::error::Result;
+use crate::index::groups::{Group, PartitionGroups};
+use crate::index::{Asked, Room, Target};
 use crate::writer::combine::Rows;
 use crate::writer::prepare::PartitionRows;
 use crate::writer::upsert::Upserter;
@@ -18,56 +17,77 @@ use crate::writer::upsert::Upserter;
 #[derive(Debug)]
 pub(super) enum Job {
     /// Changes of an existing group.
-    Change(Box<Group>, Rows),
-    /// New rows into the base file of an existing group.
+    Change {
+        group: Box<Group>,
+        rows: Rows,
+        /// How many of the rows are known to be new.
+        new_rows: u64,
+        /// They go into its base file, on merge-on-read too.
+        into_base: bool,
+    },
+    /// New rows into the base file of an existing group, beside those of the same keys.
     Grow(Box<Group>, Vec<u32>),
     /// A new group with these rows.
-    Create(Vec<u32>),
+    Create { file_id: String, rows: Vec<u32> },
 }
 
-/// Where the keys of rows live.
+/// What is done to one existing group.
 #[derive(Debug, Default)]
-pub(super) struct Homes {
-    /// Rows with the position of a group that holds their key, or would have to. An insert may have put a key into several.
-    pub(super) found: Vec<(u32, usize)>,
-    /// Rows whose keys no group holds.
-    pub(super) nowhere: Vec<u32>,
+struct GroupRows {
+    rows: Rows,
+    new_rows: u64,
 }
+
+/// The rows of new groups, by their numbers.
+type NewGroups = BTreeMap<usize, Vec<u32>>;
 
 impl Upserter {
     /// Decides which group takes which changes.
     pub(super) async fn route(&self, partition: PartitionRows<'_>, rows: Rows) -> Result<Vec<Job>> {
-        let nothing = PartitionRanges::default();
-        let ranges = self.index.partition(partition.path).unwrap_or(&nothing);
-        let column = self.key_column(&partition.batch.records)?;
-        let mut by_group: BTreeMap<usize, Rows> = BTreeMap::new();
+        let nothing = PartitionGroups::default();
+        let asked = self.asked(partition, &nothing);
+        let index = &self.context.index;
+        let mut by_group: BTreeMap<usize, GroupRows> = BTreeMap::new();
         // A key that lives nowhere does not exist: there is nothing to delete.
-        let deletes = self
-            .locate(ranges, &column, partition, &rows.deletes)
-            .await?;
-        for (row, group) in deletes.found {
-            by_group.entry(group).or_default().deletes.push(row);
+        for (row, group) in index.locate(asked, &rows.deletes).await?.found {
+            by_group.entry(group).or_default().rows.deletes.push(row);
         }
-        let upserts = self
-            .locate(ranges, &column, partition, &rows.upserts)
-            .await?;
+        let upserts = index.locate(asked, &rows.upserts).await?;
         for (row, group) in upserts.found {
-            by_group.entry(group).or_default().upserts.push(row);
+            by_group.entry(group).or_default().rows.upserts.push(row);
         }
-        let mut new_groups: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        let room = self.room(&partition.batch.records, false);
-        for (row, target) in ranges.place(&column, &upserts.nowhere, room) {
+        let grows_base_files = self.context.is_merge_on_read && !index.finds_logged_keys();
+        let mut room = self.room(&partition.batch.records, grows_base_files);
+        if grows_base_files && partition.batch.order.is_some() {
+            // A base file does not remember the ordering values of deletes, as a log does.
+            let deleting = by_group.iter();
+            let deleting = deleting.filter(|(_, changes)| !changes.rows.deletes.is_empty());
+            room.closed = deleting.map(|(group, _)| *group).collect();
+        }
+        let mut new_groups = NewGroups::new();
+        for (row, target) in index.place(asked, &upserts.nowhere, &room)? {
             match target {
-                Target::Group(group) => by_group.entry(group).or_default().upserts.push(row),
+                Target::Group(group) => {
+                    let changes = by_group.entry(group).or_default();
+                    changes.rows.upserts.push(row);
+                    changes.new_rows += 1;
+                }
                 Target::New(group) => new_groups.entry(group).or_default().push(row),
             }
         }
-        let changes = by_group.into_iter().filter_map(|(position, rows)| {
-            let group = ranges.groups().get(position)?;
-            Some(Job::Change(Box::new(group.clone()), rows))
+        let groups = asked.partition.groups();
+        let changes = by_group.into_iter().filter_map(|(position, changes)| {
+            let group = groups.get(position)?;
+            let overwrites = self.context.operation.is_replace()
+                && group.slice.base_instant == self.context.instant;
+            Some(Job::Change {
+                group: Box::new(group.clone()),
+                into_base: overwrites || grows_base_files && changes.new_rows > 0,
+                rows: changes.rows,
+                new_rows: changes.new_rows,
+            })
         });
-        let created = new_groups.into_values().map(Job::Create);
-        Ok(changes.chain(created).collect())
+        Ok(changes.chain(self.create(new_groups)).collect())
     }
 
     /// Spreads rows over small groups and new ones without asking where their keys live.
@@ -79,73 +99,43 @@ impl Upserter {
         partition: PartitionRows<'_>,
         rows: &[u32],
     ) -> Result<Vec<Job>> {
-        let nothing = PartitionRanges::default();
-        let ranges = self.index.partition(partition.path).unwrap_or(&nothing);
-        let column = self.key_column(&partition.batch.records)?;
+        let nothing = PartitionGroups::default();
+        let asked = self.asked(partition, &nothing);
         let mut grown: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        let mut created: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        let mut created = NewGroups::new();
         let room = self.room(&partition.batch.records, true);
-        for (row, target) in ranges.place(&column, rows, room) {
+        for (row, target) in self.context.index.place(asked, rows, &room)? {
             match target {
                 Target::Group(group) => grown.entry(group).or_default().push(row),
                 Target::New(group) => created.entry(group).or_default().push(row),
             }
         }
+        let groups = asked.partition.groups();
         let grown = grown.into_iter().filter_map(|(position, rows)| {
-            let group = ranges.groups().get(position)?;
+            let group = groups.get(position)?;
             Some(Job::Grow(Box::new(group.clone()), rows))
         });
-        Ok(grown
-            .chain(created.into_values().map(Job::Create))
-            .collect())
+        Ok(grown.chain(self.create(created)).collect())
     }
 
-    /// The values by which the index goes.
-    pub(super) fn key_column<'a>(&self, records: &'a RecordBatch) -> Result<KeyColumn<'a>> {
-        let field = self.context.range_field();
-        let column = records.column_by_name(field).ok_or_else(|| {
-            Error::invalid(format!("record key column `{field}` is not in the batch"))
-        })?;
-        Ok(KeyColumn::new(column))
+    fn create(&self, new_groups: NewGroups) -> impl Iterator<Item = Job> {
+        new_groups.into_iter().map(|(new, rows)| Job::Create {
+            file_id: self.context.index.new_file_id(&self.context.env, new),
+            rows,
+        })
     }
 
-    /// Finds the groups that hold the keys of `rows`.
-    pub(super) async fn locate(
-        &self,
-        ranges: &PartitionRanges,
-        column: &KeyColumn<'_>,
-        partition: PartitionRows<'_>,
-        rows: &[u32],
-    ) -> Result<Homes> {
-        let located = ranges.locate(column, rows);
-        let mut homes = Homes::default();
-        let mut is_several = vec![false; rows.len()];
-        let undecided: Vec<Undecided<'_>> = located
-            .several
-            .iter()
-            .map(|(position, groups)| {
-                is_several[*position] = true;
-                Undecided {
-                    position: *position,
-                    key: partition.batch.keys.value(rows[*position] as usize),
-                    groups,
-                }
-            })
-            .collect();
-        for (position, (&row, only)) in rows.iter().zip(&located.only).enumerate() {
-            match only {
-                Some(group) => homes.found.push((row, *group)),
-                None if is_several[position] => {}
-                None => homes.nowhere.push(row),
-            }
+    fn asked<'a>(
+        &'a self,
+        partition: PartitionRows<'a>,
+        nothing: &'a PartitionGroups,
+    ) -> Asked<'a> {
+        Asked {
+            context: &self.context,
+            partition: self.groups.partition(partition.path).unwrap_or(nothing),
+            records: &partition.batch.records,
+            keys: &partition.batch.keys,
         }
-        if !undecided.is_empty() {
-            for (position, group) in decide(&self.context, ranges, &undecided).await? {
-                homes.found.push((rows[position], group));
-            }
-            homes.found.sort_unstable();
-        }
-        Ok(homes)
     }
 
     /// How much groups may grow; rows are taken to shrink to a third on their way into a file.
@@ -157,6 +147,7 @@ impl Upserter {
             group_bytes_max: self.context.options.file_bytes_max,
             row_bytes,
             base_files_only,
+            closed: BTreeSet::new(),
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Whole writes against a naive model: what is read back is what was written, whatever the table looks like.
 
+mod change_log;
+mod clustering;
+mod clustering_crash;
+mod clustering_random;
+mod clustering_services;
 mod compaction;
 mod compaction_crash;
 mod compaction_random;
@@ -7,6 +12,7 @@ mod concurrent;
 mod crash;
 mod failed_writes;
 mod fsck;
+mod indexes;
 mod model;
 mod operations;
 mod random;

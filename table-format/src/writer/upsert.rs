@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::Result;
-use crate::index::key_range::{Group, KeyRangeIndex};
+use crate::index::groups::{FileGroups, Group};
 use crate::index::resolve::known_keys;
 use crate::record::WriteBatch;
 use crate::timeline::metadata::{NO_PREVIOUS_COMMIT, WriteStat};
@@ -29,19 +29,20 @@ use crate::writer::route::Job;
 #[derive(Debug)]
 pub(crate) struct Upserter {
     pub(super) context: Arc<WriteContext>,
-    pub(super) index: KeyRangeIndex,
+    /// The groups of the table, those that this instant has written among them.
+    pub(super) groups: FileGroups,
     /// Files that are to be committed, by path.
     written: BTreeMap<String, WriteStat>,
     tombstones: Tombstones,
 }
 
 impl Upserter {
-    /// A writer that starts from the committed state `index`.
-    pub(crate) fn new(context: Arc<WriteContext>, index: KeyRangeIndex) -> Self {
+    /// A writer that starts from the committed state `groups`.
+    pub(crate) fn new(context: Arc<WriteContext>, groups: FileGroups) -> Self {
         let tombstones = Tombstones::new(context.env.memory.book(0));
         Self {
             context,
-            index,
+            groups,
             written: BTreeMap::new(),
             tombstones,
         }
@@ -53,19 +54,33 @@ impl Upserter {
     }
 
     /// The groups of the table, those that this instant has written among them.
-    pub(crate) fn index(&self) -> &KeyRangeIndex {
-        &self.index
+    pub(crate) fn groups(&self) -> &FileGroups {
+        &self.groups
     }
 
     /// The state after the commit.
-    pub(crate) fn into_index(self) -> KeyRangeIndex {
-        self.index
+    pub(crate) fn into_groups(self) -> FileGroups {
+        self.groups
+    }
+
+    /// A second writer of the same instant, which goes on from what this one has done.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            written: self.written.clone(),
+            ..Self::new(Arc::clone(&self.context), self.groups.clone())
+        }
+    }
+
+    /// Takes over what a [`fork`](Self::fork) has done; since then this writer has done nothing.
+    pub(crate) fn join(&mut self, fork: Self) {
+        self.groups = fork.groups;
+        self.written = fork.written;
     }
 
     /// Takes over a file that another writer of this instant has made, and the group it belongs to.
     pub(crate) fn adopt(&mut self, group: Option<Group>, stat: WriteStat) {
         if let Some(group) = group {
-            self.index.put(group);
+            self.groups.put(group);
         }
         self.written
             .insert(stat.path.clone().unwrap_or_default(), stat);
@@ -154,8 +169,7 @@ impl Upserter {
         job: Job,
     ) -> Result<Option<(Group, WriteStat, Option<String>)>> {
         Ok(Some(match job {
-            Job::Create(rows) => {
-                let file_id = format!("{}-0", self.context.env.ids.next_uuid());
+            Job::Create { file_id, rows } => {
                 let mut file =
                     OpenFile::create(&self.context, partition.path.to_owned(), &file_id).await?;
                 let rows = whole_rows(&self.context, &partition.take(&rows)?)?;
@@ -163,7 +177,12 @@ impl Upserter {
                 let (group, stat) = file.finish(&self.context).await?;
                 (group, stat, None)
             }
-            Job::Change(group, mut rows) if self.context.is_merge_on_read => {
+            Job::Change {
+                group,
+                mut rows,
+                new_rows,
+                into_base: false,
+            } if self.context.is_merge_on_read => {
                 self.drop_unknown_deletes(partition, &group, &mut rows)
                     .await?;
                 let mut changes = partition.changes(&self.context, &rows)?;
@@ -175,21 +194,17 @@ impl Upserter {
                 if changes.is_empty() {
                     return Ok(None);
                 }
-                let (group, stat) = append_to_log(&self.context, *group, changes).await?;
+                let (group, stat) = append_to_log(&self.context, *group, changes, new_rows).await?;
                 (group, stat, None)
             }
-            Job::Change(group, rows) => {
+            Job::Change { group, rows, .. } => {
                 let changes = partition.changes(&self.context, &rows)?;
                 let missing = &partition.batch.missing;
                 let changes = fill_missing(&self.context, &group.slice, changes, missing).await?;
                 self.merge(*group, changes).await?
             }
             Job::Grow(group, upserts) => {
-                let rows = Rows {
-                    upserts,
-                    deletes: Vec::new(),
-                };
-                let changes = partition.changes(&self.context, &rows)?;
+                let changes = partition.changes(&self.context, &Rows::of_upserts(upserts))?;
                 let changes = GroupChanges {
                     upserts: whole_rows(&self.context, &changes.upserts)?,
                     replaces: !self.context.options.inserts.allows_duplicates,
@@ -252,6 +267,15 @@ impl Upserter {
         stat.num_inserts = sum(stat.num_inserts, earlier.num_inserts);
         stat.num_update_writes = sum(stat.num_update_writes, earlier.num_update_writes);
         stat.num_deletes = sum(stat.num_deletes, earlier.num_deletes);
+        if let Some(logs) = &earlier.cdc_stats {
+            let all = stat.cdc_stats.get_or_insert_default();
+            all.extend(logs.iter().map(|(path, bytes)| (path.clone(), *bytes)));
+        }
+        if is_new_group && self.context.change_log.is_some() {
+            // Whoever reads the changes takes every row of a new group for an insert, and goes by these numbers.
+            stat.num_inserts = stat.num_writes;
+            (stat.num_update_writes, stat.num_deletes) = (Some(0), Some(0));
+        }
         Ok((group, stat, old))
     }
 }

@@ -20,6 +20,8 @@ fn table(columns: &[(&str, &str)]) -> Arc<SourceTable> {
         name: "t".to_owned(),
         columns: columns.iter().map(column).collect(),
         primary_key: vec![0],
+        chunk_column: None,
+        charset: None,
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 
 use super::connection::Connection;
+use super::ddl::charset_of_collation;
 use super::sql::quote_text;
 use crate::schema::{SourceColumn, SourceTable};
 use crate::{Error, Result};
@@ -46,7 +47,7 @@ pub async fn discover(
 ///
 /// # Errors
 /// As [`discover`].
-pub(super) async fn discover_all(
+pub async fn discover_all(
     connection: &mut Connection,
     pattern: &Regex,
 ) -> Result<Vec<DiscoveredTable>> {
@@ -108,7 +109,7 @@ async fn read_tables(
         // Sizes make the server open every table: only those of the databases that matter.
         let sizes = connection
             .query(&format!(
-                "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH \
+                "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH, TABLE_COLLATION \
                  FROM information_schema.TABLES WHERE TABLE_SCHEMA = {}",
                 quote_text(&database)
             ))
@@ -127,6 +128,8 @@ async fn read_tables(
                         name: name.to_owned(),
                         columns: Vec::new(),
                         primary_key: Vec::new(),
+                        chunk_column: None,
+                        charset: row.get(5).map(|name| charset_of_collation(name).to_owned()),
                     },
                     engine: row.get(1).unwrap_or("none").to_owned(),
                     table_type: table_type.clone(),

@@ -1,5 +1,6 @@
 //! MySQL and MariaDB: our own wire client, the snapshot's chunks and the binary log.
 
+pub mod backlog;
 pub mod binlog;
 pub mod chunk;
 pub mod connection;
@@ -15,6 +16,7 @@ pub mod safe_position;
 pub mod server;
 pub mod server_error;
 mod sql;
+pub mod start_position;
 mod tls;
 mod transport;
 mod wire;

@@ -59,6 +59,8 @@ pub struct MySqlOptions {
     pub ssl_mode: SslMode,
     /// PEM file of the certificate authorities for `verify-ca` and `verify-identity`.
     pub ssl_ca: Option<PathBuf>,
+    /// PEM files of the client's certificate (its chain included) and private key, for accounts that REQUIRE X509.
+    pub ssl_client: Option<(PathBuf, PathBuf)>,
     /// Limit for name lookup, TCP connect, TLS and login together; 30 s by default.
     pub connect_timeout: Duration,
     /// What the buffers of the connections are booked in; by default an account that nobody looks at.
@@ -75,6 +77,7 @@ impl MySqlOptions {
             password,
             ssl_mode: SslMode::default(),
             ssl_ca: None,
+            ssl_client: None,
             connect_timeout: Duration::from_secs(30),
             memory: MemoryBudget::new(u64::MAX),
         }
@@ -83,13 +86,22 @@ impl MySqlOptions {
     /// The options of a pipeline's source.
     ///
     /// # Errors
-    /// `Invalid` for an unknown ssl-mode.
+    /// `Invalid` for an unknown ssl-mode, and for a certificate without key.
     pub fn from_config(source: &SourceConfig) -> Result<Self> {
         let (host, user) = (source.hostname.clone(), source.username.clone());
         Ok(Self {
             port: source.port,
             ssl_mode: source.ssl_mode.parse()?,
             ssl_ca: source.ssl_ca.as_ref().map(PathBuf::from),
+            ssl_client: match (&source.ssl_cert, &source.ssl_key) {
+                (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+                (None, None) => None,
+                _ => {
+                    return Err(Error::invalid(
+                        "ssl-cert and ssl-key go together: a certificate is of no use without its key",
+                    ));
+                }
+            },
             ..Self::new(host, user, source.password.clone())
         })
     }

@@ -16,6 +16,8 @@ pub struct ResultColumn {
     pub type_code: u8,
     /// Whether an integer is unsigned.
     pub unsigned: bool,
+    /// Digits behind the point, of a DECIMAL or of seconds.
+    pub decimals: u8,
 }
 
 impl ResultColumn {
@@ -37,6 +39,7 @@ impl ResultColumn {
             name,
             type_code,
             unsigned,
+            decimals: cursor.u8()?,
         })
     }
 }

@@ -82,7 +82,11 @@ fn binlog_is_off(connection: &Connection) -> Error {
     ))
 }
 
-async fn mariadb_gtid(connection: &mut Connection, file: &str, pos: u64) -> Result<Option<String>> {
+pub(super) async fn mariadb_gtid(
+    connection: &mut Connection,
+    file: &str,
+    pos: u64,
+) -> Result<Option<String>> {
     let sql = format!("SELECT BINLOG_GTID_POS({}, {pos})", quote_text(file));
     let gtid = connection.query_value(&sql).await?;
     Ok(gtid.as_deref().and_then(tidy_gtid))

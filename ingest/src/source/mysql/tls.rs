@@ -1,13 +1,14 @@
 //! TLS by rustls, with the verification that the ssl-mode asks for.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -42,8 +43,17 @@ impl TlsSettings {
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::internal("no TLS version to offer").with_source(error))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier);
+        let config = match &options.ssl_client {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let (chain, key) = client_certificate(certificate, key)?;
+                config.with_client_auth_cert(chain, key).map_err(|error| {
+                    let (certificate, error) = (certificate.display(), error.to_string());
+                    Error::invalid(format!("ssl-cert {certificate} and its ssl-key: {error}"))
+                })?
+            }
+        };
         let name = ServerName::try_from(options.host.clone()).map_err(|error| {
             Error::invalid(format!("`{}` is no host name or address", options.host))
                 .with_source(error)
@@ -57,6 +67,25 @@ impl TlsSettings {
     pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.connector.connect(self.name.clone(), stream).await
     }
+}
+
+/// The client's certificate chain and private key.
+fn client_certificate(
+    certificate: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let unreadable = |option: &str, path: &Path, error: &dyn std::fmt::Display| {
+        Error::invalid(format!("{option} {}: {error}", path.display()))
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
+        .map_err(|error| unreadable("ssl-cert", certificate, &error))?;
+    if chain.is_empty() {
+        return Err(unreadable("ssl-cert", certificate, &"holds no certificate"));
+    }
+    let key =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("ssl-key", key, &error))?;
+    Ok((chain, key))
 }
 
 fn chain_verifier(

@@ -10,7 +10,8 @@ use arrow::datatypes::SchemaRef;
 use super::arrow_type::arrow_schema;
 use super::column_decoder::ColumnDecoder;
 use super::cursor::Cursor;
-use super::schema::AvroSchema;
+use super::schema::{AvroSchema, AvroType};
+use super::skip::skip;
 use crate::error::{Error, Result};
 
 /// Collects records of one writer schema into a batch.
@@ -20,10 +21,17 @@ use crate::error::{Error, Result};
 pub struct RecordDecoder {
     schema: SchemaRef,
     names: Vec<String>,
-    columns: Vec<ColumnDecoder>,
+    fields: Vec<FieldDecoder>,
     rows: usize,
     encoded_bytes: u64,
     failed: bool,
+}
+
+/// What becomes of a field's values.
+#[derive(Debug)]
+enum FieldDecoder {
+    Column(ColumnDecoder),
+    Skipped(AvroType),
 }
 
 impl RecordDecoder {
@@ -32,15 +40,29 @@ impl RecordDecoder {
     /// # Errors
     /// See [`AvroSchema::parse`].
     pub fn try_new(avro_json: &str) -> Result<Self> {
+        Self::projected(avro_json, |_| true)
+    }
+
+    /// The same for some of the columns, by name. The bytes of the others are passed over, and not looked into.
+    ///
+    /// # Errors
+    /// See [`AvroSchema::parse`].
+    pub fn projected(avro_json: &str, is_wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let schema = AvroSchema::parse(avro_json)?;
-        let fields = &schema.record.fields;
+        let (mut names, mut fields, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, field) in schema.record.fields.iter().enumerate() {
+            names.push(field.name.clone());
+            fields.push(if is_wanted(&field.name) {
+                wanted.push(position);
+                FieldDecoder::Column(ColumnDecoder::new(&field.data_type))
+            } else {
+                FieldDecoder::Skipped(field.data_type.clone())
+            });
+        }
         Ok(Self {
-            schema: arrow_schema(&schema),
-            names: fields.iter().map(|field| field.name.clone()).collect(),
-            columns: fields
-                .iter()
-                .map(|field| ColumnDecoder::new(&field.data_type))
-                .collect(),
+            schema: Arc::new(arrow_schema(&schema).project(&wanted)?),
+            names,
+            fields,
             rows: 0,
             encoded_bytes: 0,
             failed: false,
@@ -75,8 +97,11 @@ impl RecordDecoder {
         // Holds until the record is in.
         self.failed = true;
         let mut cursor = Cursor::new(record);
-        for (column, name) in self.columns.iter_mut().zip(&self.names) {
-            let decoded = column.decode(&mut cursor);
+        for (field, name) in self.fields.iter_mut().zip(&self.names) {
+            let decoded = match field {
+                FieldDecoder::Column(column) => column.decode(&mut cursor),
+                FieldDecoder::Skipped(data_type) => skip(data_type, &mut cursor),
+            };
             decoded.map_err(|error| Error::from(error).context(format!("column `{name}`")))?;
         }
         cursor.finish()?;
@@ -96,7 +121,10 @@ impl RecordDecoder {
                 "avro data: a decoder was used after it had failed",
             ));
         }
-        let columns = self.columns.iter_mut().map(ColumnDecoder::finish);
+        let columns = self.fields.iter_mut().filter_map(|field| match field {
+            FieldDecoder::Column(column) => Some(column.finish()),
+            FieldDecoder::Skipped(_) => None,
+        });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
         self.rows = 0;

@@ -11,6 +11,7 @@ mod decoder;
 mod encoder;
 mod schema;
 mod schema_parser;
+mod skip;
 
 pub use arrow_type::arrow_schema;
 pub use cursor::DecodeError;

@@ -211,6 +211,23 @@ proptest! {
     }
 
     #[test]
+    fn some_columns_are_those_of_all(seeds in seeds(), choice in any::<u32>()) {
+        let batch = all_columns(&seeds);
+        let json = avro_of(&batch);
+        let schema = batch.schema();
+        let wanted: Vec<usize> = (0..batch.num_columns())
+            .filter(|column| choice.rotate_left(*column as u32) & 1 == 1)
+            .collect();
+        let is_wanted = |name: &str| wanted.contains(&schema.index_of(name).unwrap());
+        let mut decoder = RecordDecoder::projected(&json, is_wanted).unwrap();
+        for row in encode(&batch, &json).unwrap() {
+            decoder.decode(&row).unwrap();
+        }
+        let all = decode(&encode(&batch, &json).unwrap(), &json).unwrap();
+        assert_eq!(decoder.finish().unwrap(), all.project(&wanted).unwrap());
+    }
+
+    #[test]
     fn another_implementation_agrees(seeds in seeds()) {
         let batch = all_columns(&seeds);
         let json = avro_of(&batch);
@@ -378,6 +395,22 @@ fn narrower_and_other_text_arrays_are_taken() {
         decoded.column(2).as_ref(),
         &StringArray::from(vec!["A", "B", "A"])
     );
+}
+
+#[test]
+fn columns_that_are_not_wanted_are_not_looked_into() {
+    let json = r#"{"type":"record","name":"r","fields":[
+        {"name":"text","type":"string"},{"name":"id","type":"long"}]}"#;
+    let row = [4, 0xff, 0xfe, 14];
+    assert!(decode(&[row.to_vec()], json).is_err());
+    let mut decoder = RecordDecoder::projected(json, |name| name == "id").unwrap();
+    decoder.decode(&row).unwrap();
+    let rows = decoder.finish().unwrap();
+    assert_eq!((rows.num_columns(), rows.num_rows()), (1, 1));
+    let endless = r#"{"type":"record","name":"r","fields":[
+        {"name":"nothing","type":{"type":"array","items":"null"}}]}"#;
+    let mut decoder = RecordDecoder::projected(endless, |_| false).unwrap();
+    assert!(decoder.decode(&[0xfe, 0xff, 0xff, 0x7f, 0]).is_err());
 }
 
 #[test]

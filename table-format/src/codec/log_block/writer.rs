@@ -27,11 +27,23 @@ impl DataBlockBuilder {
     /// # Errors
     /// `Invalid` for a schema that does not fit a block.
     pub fn try_new(instant: &str, schema_json: &str) -> Result<Self> {
+        Self::of_kind(BlockKind::AvroData, instant, schema_json)
+    }
+
+    /// A block of change data; `schema_json` is the schema of the changes.
+    ///
+    /// # Errors
+    /// As [`DataBlockBuilder::try_new`].
+    pub fn of_changes(instant: &str, schema_json: &str) -> Result<Self> {
+        Self::of_kind(BlockKind::CdcData, instant, schema_json)
+    }
+
+    fn of_kind(kind: BlockKind, instant: &str, schema_json: &str) -> Result<Self> {
         let header = [
             (HeaderKey::InstantTime, instant),
             (HeaderKey::Schema, schema_json),
         ];
-        let mut frame = Frame::try_new(BlockKind::AvroData, &header)?;
+        let mut frame = Frame::try_new(kind, &header)?;
         frame
             .bytes
             .extend_from_slice(&CONTENT_VERSION.to_be_bytes());

@@ -1,7 +1,7 @@
 //! The cases of Hudi's merge rules, each as Apache Hudi 1.2.0 answers it.
 
 use arrow::array::{ArrayRef, Int64Array};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{Field, Schema};
 use rstest::rstest;
 
 use super::*;
@@ -18,8 +18,10 @@ enum Record {
     Delete(Option<i64>),
     /// Data in which the ordering column is all that is changed.
     Partial(i64),
+    /// A whole row whose value is null.
+    Null(i64),
 }
-use Record::{Data, Delete, Partial};
+use Record::{Data, Delete, Null, Partial};
 
 fn schema() -> Schema {
     Schema::new(vec![
@@ -30,10 +32,14 @@ fn schema() -> Schema {
 }
 
 fn rows(ts: i64) -> RecordBatch {
+    rows_of(ts, Some(ts * 100))
+}
+
+fn rows_of(ts: i64, value: Option<i64>) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec!["k"])),
         Arc::new(Int64Array::from(vec![ts])),
-        Arc::new(Int64Array::from(vec![ts * 100])),
+        Arc::new(Int64Array::from(vec![value])),
     ];
     RecordBatch::try_new(Arc::new(schema()), columns).unwrap()
 }
@@ -45,8 +51,11 @@ fn part(logs: &LogRecords, record: Record) -> Part {
             .map(|ordering| ordering.of_columns(&[Arc::clone(batch.column(1))]).unwrap())
     };
     match record {
-        Data(ts) => {
-            let batch = rows(ts);
+        Data(ts) | Null(ts) => {
+            let batch = match record {
+                Null(_) => rows_of(ts, None),
+                _ => rows(ts),
+            };
             let content = Content::Rows {
                 batch: batch.clone(),
                 deleted: None,
@@ -93,6 +102,17 @@ fn part(logs: &LogRecords, record: Record) -> Part {
 
 /// The `(ts, value)` of what is left of `k` when these records lie over a base row, if there is one.
 fn merged(by_event_time: bool, base: Option<i64>, records: &[Record]) -> Option<(i64, i64)> {
+    let base = base.map(rows);
+    merged_over(by_event_time, None, base.as_ref(), records)
+}
+
+/// The same with columns merged.
+fn merged_over(
+    by_event_time: bool,
+    column_merge: Option<ColumnMerge>,
+    base: Option<&RecordBatch>,
+    records: &[Record],
+) -> Option<(i64, i64)> {
     let columns = Columns::for_tests(
         schema(),
         0,
@@ -100,13 +120,14 @@ fn merged(by_event_time: bool, base: Option<i64>, records: &[Record]) -> Option<
     );
     let ordering =
         by_event_time.then(|| Ordering::try_new(&columns.schema, &columns.ordering).unwrap());
-    let mut logs = LogRecords::new(columns, ordering, MemoryBudget::new(1 << 20).book(0));
+    let mut logs = LogRecords::new(columns, ordering, MemoryBudget::new(1 << 20).book(0))
+        .with_column_merge(column_merge);
     for record in records {
         let part = part(&logs, *record);
         logs.add(part).unwrap();
     }
     let mut left: Vec<RecordBatch> = base
-        .map(|ts| logs.merge_base(&rows(ts)).unwrap())
+        .map(|rows| logs.merge_base(rows).unwrap())
         .into_iter()
         .collect();
     left.extend(Inserts::of(&logs).next(&logs, 10).unwrap());
@@ -166,6 +187,27 @@ fn commit_time_goes_by_order(
         merged(false, base, records),
         expected.map(|ts| (ts, ts * 100))
     );
+}
+
+#[rstest]
+#[case::over_base(false, Some(10), &[Null(11)], (11, 1_000))]
+#[case::over_logs(false, Some(10), &[Data(12), Null(13), Null(9)], (9, 1_200))]
+#[case::late_and_null(true, Some(10), &[Null(9)], (10, 1_000))]
+#[case::late_fills_nothing(true, Some(10), &[Data(9)], (10, 1_000))]
+#[case::a_delete_ends_it(true, None, &[Data(5), Delete(None), Data(6), Null(7)], (7, 600))]
+fn nulls_are_filled_from_below(
+    #[case] by_event_time: bool,
+    #[case] base: Option<i64>,
+    #[case] records: &[Record],
+    #[case] expected: (i64, i64),
+) {
+    let merge = || Some(ColumnMerge::KeepOnNull);
+    let base = base.map(rows);
+    let found = merged_over(by_event_time, merge(), base.as_ref(), records);
+    assert_eq!(found, Some(expected));
+    let null_base = rows_of(20, None);
+    let filled = merged_over(true, merge(), Some(&null_base), &[Data(9)]);
+    assert_eq!(filled, Some((20, 900)));
 }
 
 #[rstest]

@@ -4,7 +4,6 @@
 //! RunCompactionActionExecutor; Spec: Hudi 1.2.0, "Compaction".
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,27 +11,22 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_group::{BaseFileFormat, Horizon, Visibility};
-use crate::reader::ReadContext;
-use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
-use crate::schema::meta::{with_meta_columns, without_meta_columns};
+use crate::schema::evolution::SchemaHistory;
+use crate::service::rewriting::{Rewriter, remove_debris};
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, CompactionPlan, SCHEMA_KEY, WriteOperation};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::{Completed, ServiceAction, delete_markers, disable_metadata_table};
-use crate::writer::{DataFiles, MARKER_ROOT};
 
 use super::ExecutedCompaction;
 use super::inputs::Inputs;
-use super::merge::{Compactor, MergedSlice};
+use super::merge::MergedSlice;
 use super::options::CompactionOptions;
 use super::strategy::log_bytes;
 
 /// Plans hold file names since version 2, whole paths in version 1.
 const PLAN_VERSION_MAX: i32 = 2;
-/// Distinguishes attempts of one instant; small enough for Java's `int`.
-const ATTEMPTS: u64 = 1_000_000_000;
 
 /// Executes the plan of `pending`.
 pub(super) async fn execute(
@@ -54,11 +48,20 @@ pub(super) async fn execute(
             "its plan is of version {version}"
         )));
     }
+    SchemaHistory::require_none(storage, config.name()).await?;
     let inputs = Inputs::find(storage, config, timeline, &plan, time).await?;
     let schema = Table::new(storage.clone(), config.clone())
         .schema_text(timeline)
         .await?;
-    let compactor = compactor(storage, env, config, timeline, time, &schema, options)?;
+    let compactor = Rewriter::try_new(
+        storage,
+        env,
+        config,
+        timeline,
+        time,
+        &schema,
+        &options.writer,
+    )?;
     remove_debris(storage, time, &inputs.debris).await?;
     let mut action = ServiceAction::resume(storage, env, config, pending);
     action.start(Bytes::new()).await?;
@@ -121,58 +124,6 @@ fn summary(instant: Instant, inputs: &Inputs, merged: &[MergedSlice]) -> Execute
             + inputs.slices.iter().map(log_bytes).sum::<u64>(),
         bytes_out: sum(|slice| slice.size_bytes),
     }
-}
-
-fn compactor(
-    storage: &Storage,
-    env: &Env,
-    config: &TableConfig,
-    timeline: &ActiveTimeline,
-    time: &InstantTime,
-    schema: &str,
-    options: &CompactionOptions,
-) -> Result<Compactor> {
-    let name = config.name();
-    let with_meta = with_meta_columns(&without_meta_columns(avro_to_arrow(schema)?.as_ref()));
-    let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
-    let millis = u64::try_from(env.clock.now().timestamp_millis()).unwrap_or_default();
-    Ok(Compactor {
-        context: ReadContext {
-            storage: storage.clone(),
-            config: Arc::new(config.clone()),
-            schema: Arc::clone(&with_meta),
-            visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
-            commits: None,
-        },
-        env: env.clone(),
-        format: BaseFileFormat {
-            schema: with_meta,
-            avro_schema,
-            table_name: name.to_owned(),
-            record_key: config.record_key_fields(),
-            options: options.writer.base_file.clone(),
-        },
-        files: DataFiles::of_attempt(storage.clone(), time.clone(), millis % ATTEMPTS),
-    })
-}
-
-/// Deletes what an earlier attempt wrote: the files that bear the instant, what uploads of files with markers left, and
-/// the markers last, so that a crash in between is mended the same way.
-async fn remove_debris(storage: &Storage, time: &InstantTime, files: &[String]) -> Result<()> {
-    for path in files {
-        storage.delete(path).await?;
-    }
-    let folder = format!("{MARKER_ROOT}/{time}");
-    for (path, _) in storage.list_recursive(&folder).await? {
-        let marked = path
-            .strip_prefix(&folder)
-            .and_then(|path| path.strip_prefix('/'));
-        if let Some((data_file, _)) = marked.and_then(|path| path.rsplit_once(".marker.")) {
-            storage.delete_staging(data_file).await?;
-        }
-        storage.delete(&path).await?;
-    }
-    Ok(())
 }
 
 /// Nobody else may have completed or begun the plan again meanwhile: whoever begins again removes our files. The table's

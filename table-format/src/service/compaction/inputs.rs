@@ -9,6 +9,7 @@ use crate::config::{TableConfig, TableVersion};
 use crate::error::{Error, Result};
 use crate::file_group::view::{PartitionFiles, file_groups, with_archived_completions};
 use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility, join_path};
+use crate::service::rewriting::written_by;
 use crate::storage::Storage;
 use crate::timeline::metadata::{CompactionOperation, CompactionPlan};
 use crate::timeline::{ActiveTimeline, InstantTime};
@@ -86,27 +87,6 @@ impl Inputs {
             debris,
         })
     }
-}
-
-/// Files that bear the instant of the compaction: it has not completed, so they are what a failed attempt left. On version 6
-/// its instant is also that of the logs that were written since it was planned.
-fn written_by(
-    partition: &PartitionFiles,
-    version: TableVersion,
-    time: &InstantTime,
-) -> Vec<String> {
-    let names = partition.files.iter().map(|file| file.name.as_str());
-    let log_instant = |name: &str| {
-        let log = LogFile::parse(name, 0).filter(|_| !version.shares_logs());
-        log.map(|file| file.instant)
-    };
-    names
-        .filter(|name| {
-            let base = BaseFile::parse(name, 0).map(|file| file.instant);
-            base.or_else(|| log_instant(name)).as_ref() == Some(time)
-        })
-        .map(|name| join_path(&partition.partition_path, name))
-        .collect()
 }
 
 fn sizes(partition: &PartitionFiles) -> HashMap<&str, u64> {

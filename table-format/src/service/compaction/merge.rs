@@ -4,17 +4,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 
-use crate::env::{Env, run_on_cpu};
-use crate::error::{Error, Result};
-use crate::file_group::{BaseFile, BaseFileFormat, BaseFileWriter, FileSlice, WrittenBaseFile};
-use crate::reader::{MergeCounts, Merger, ReadContext, ReadOptions, open_merge};
-use crate::schema::meta::META_COLUMNS;
+use crate::env::run_on_cpu;
+use crate::error::Result;
+use crate::file_group::{BaseFile, BaseFileWriter, FileSlice, WrittenBaseFile};
+use crate::reader::{MergeCounts, Merger, ReadOptions, open_merge};
+use crate::service::rewriting::{Rewriter, with_file_name};
 use crate::timeline::metadata::{RuntimeStats, WriteStat};
-use crate::writer::{DataFiles, MarkerKind, base_file_stat, constant_column, to_i64};
+use crate::writer::{MarkerKind, base_file_stat, to_i64};
 
 use super::strategy::log_bytes;
 
@@ -22,15 +20,6 @@ use super::strategy::log_bytes;
 const DECODED_BYTES_PER_LOG_BYTE: u64 = 3;
 /// No slice waits for more than this part of the memory; a larger one is merged all the same.
 const MEMORY_SHARE: u64 = 2;
-
-/// Merges the slices of one plan.
-#[derive(Debug)]
-pub(super) struct Compactor {
-    pub(super) context: ReadContext,
-    pub(super) env: Env,
-    pub(super) format: BaseFileFormat,
-    pub(super) files: DataFiles,
-}
 
 /// A slice with its new base file.
 #[derive(Debug)]
@@ -48,7 +37,7 @@ struct Progress {
     counts: MergeCounts,
 }
 
-impl Compactor {
+impl Rewriter {
     /// Writes the base file that takes the place of `slice`.
     pub(super) async fn merge(&self, slice: &FileSlice) -> Result<MergedSlice> {
         let kind = match slice.base_file {
@@ -164,15 +153,4 @@ impl Compactor {
 
 fn locked<T>(merger: &Mutex<Merger>, work: impl FnOnce(&mut Merger) -> T) -> T {
     work(&mut merger.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// The same rows, as rows of the file `name`.
-fn with_file_name(rows: &RecordBatch, name: &str) -> Result<RecordBatch> {
-    let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
-    let column = columns
-        .get_mut(META_COLUMNS.len() - 1)
-        .ok_or_else(|| Error::internal("merged rows lack their meta columns"))?;
-    *column = Arc::new(constant_column(name, rows.num_rows())?);
-    let schema: SchemaRef = rows.schema();
-    Ok(RecordBatch::try_new(schema, columns)?)
 }

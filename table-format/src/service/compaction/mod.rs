@@ -19,8 +19,7 @@ use crate::service::Services;
 use crate::timeline::{Action, Instant, InstantTime};
 
 use options::CompactionOptions;
-
-const CDC_ENABLED: &str = "hoodie.table.cdc.enabled";
+pub(in crate::service) use strategy::metrics_of;
 
 /// Whether a compaction is planned whatever has happened since the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,10 +177,8 @@ fn check_can_merge(config: &TableConfig) -> Result<()> {
     if config.drops_partition_columns() {
         return refuse("its base files lack the partition columns".to_owned());
     }
-    // Hudi's compaction logs the change data of the rows that it merges.
-    let cdc = config.properties().get_non_blank(CDC_ENABLED);
-    if cdc.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return refuse(format!("it logs change data ({CDC_ENABLED})"));
+    if config.column_merge()?.is_some() {
+        return refuse("its records are merged column by column".to_owned());
     }
     if config.base_file_format() != "PARQUET" {
         return refuse(format!(

@@ -1,16 +1,15 @@
 //! The plan: which slices, with which files, and that nothing completed before it is missing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::latest_slices;
 use crate::file_group::{FileSlice, Horizon, Visibility};
+use crate::service::planned_groups::groups_in_plans;
 use crate::storage::Storage;
-use crate::timeline::metadata::{
-    CompactionOperation, CompactionPlan, Payload, RequestedReplaceMetadata,
-};
+use crate::timeline::metadata::{CompactionOperation, CompactionPlan, Payload};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::transaction::{ServiceAction, TableLock, is_clustering, next_time};
 
@@ -20,9 +19,6 @@ use super::{Due, PlannedCompaction};
 
 /// How often a plan is made anew because a writer completed while it was made.
 const ATTEMPTS: usize = 5;
-
-/// Partition path and file id.
-type GroupId = (String, String);
 
 /// Puts a plan on the timeline, if one is due and there is something to merge.
 pub(super) async fn schedule(
@@ -178,41 +174,6 @@ async fn candidates(
             && !planned.contains(&(slice.partition_path.clone(), slice.file_id.clone()))
     });
     Ok(slices)
-}
-
-/// The groups that pending compactions, log compactions and clusterings are to merge or replace.
-async fn groups_in_plans(timeline: &ActiveTimeline) -> Result<HashSet<GroupId>> {
-    let mut groups = HashSet::new();
-    for pending in timeline.pending() {
-        match pending.action {
-            Action::Compaction | Action::LogCompaction => {
-                let plan: CompactionPlan = timeline.read_plan(pending).await?;
-                let operations = plan.operations.unwrap_or_default().into_iter();
-                groups.extend(operations.map(|operation| {
-                    (
-                        operation.partition_path.unwrap_or_default(),
-                        operation.file_id.unwrap_or_default(),
-                    )
-                }));
-            }
-            Action::Clustering | Action::ReplaceCommit => {
-                let plan: RequestedReplaceMetadata = timeline.read_plan(pending).await?;
-                let inputs = plan.clustering_plan.and_then(|plan| plan.input_groups);
-                let slices = inputs
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|group| group.slices);
-                groups.extend(slices.flatten().map(|slice| {
-                    (
-                        slice.partition_path.unwrap_or_default(),
-                        slice.file_id.unwrap_or_default(),
-                    )
-                }));
-            }
-            _ => {}
-        }
-    }
-    Ok(groups)
 }
 
 fn plan_of(slices: &[FileSlice], selection: &Selection) -> CompactionPlan {

@@ -86,29 +86,33 @@ impl Selection {
         chosen
     }
 
-    /// The measures of a slice, as they stand in a plan. Hudi's merge handle fails without `TOTAL_LOG_FILES_SIZE`.
+    /// The measures of a slice, as they stand in a plan.
     pub(super) fn metrics(&self, slice: &FileSlice) -> BTreeMap<String, f64> {
-        let io = self.io(slice);
-        [
-            ("TOTAL_LOG_FILES", slice.log_files.len() as u64),
-            ("TOTAL_LOG_FILES_SIZE", log_bytes(slice)),
-            ("TOTAL_IO_READ_MB", io.read_mb),
-            ("TOTAL_IO_WRITE_MB", io.write_mb),
-            ("TOTAL_IO_MB", io.total_mb()),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value as f64))
-        .collect()
+        metrics_of(slice, self.base_file_bytes)
     }
 
     fn io(&self, slice: &FileSlice) -> Io {
-        let base = slice.base_file.as_ref().map_or(0, |file| file.size_bytes);
-        let written = if base > 0 { base } else { self.base_file_bytes };
-        Io {
-            read_mb: (base + log_bytes(slice)) / BYTES_PER_MB,
-            write_mb: written / BYTES_PER_MB,
-        }
+        Io::of(slice, self.base_file_bytes)
     }
+}
+
+/// The measures of a slice; one without a base file is taken to write `base_file_bytes`. Hudi's merge handle fails without
+/// `TOTAL_LOG_FILES_SIZE`.
+pub(in crate::service) fn metrics_of(
+    slice: &FileSlice,
+    base_file_bytes: u64,
+) -> BTreeMap<String, f64> {
+    let io = Io::of(slice, base_file_bytes);
+    [
+        ("TOTAL_LOG_FILES", slice.log_files.len() as u64),
+        ("TOTAL_LOG_FILES_SIZE", log_bytes(slice)),
+        ("TOTAL_IO_READ_MB", io.read_mb),
+        ("TOTAL_IO_WRITE_MB", io.write_mb),
+        ("TOTAL_IO_MB", io.total_mb()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value as f64))
+    .collect()
 }
 
 /// What compacting a slice moves, in whole megabytes.
@@ -118,6 +122,15 @@ struct Io {
 }
 
 impl Io {
+    fn of(slice: &FileSlice, base_file_bytes: u64) -> Self {
+        let base = slice.base_file.as_ref().map_or(0, |file| file.size_bytes);
+        let written = if base > 0 { base } else { base_file_bytes };
+        Self {
+            read_mb: (base + log_bytes(slice)) / BYTES_PER_MB,
+            write_mb: written / BYTES_PER_MB,
+        }
+    }
+
     fn total_mb(&self) -> u64 {
         self.read_mb + self.write_mb
     }

@@ -15,7 +15,7 @@ use crate::file_group::view::latest_slices;
 use crate::file_group::{Horizon, Visibility};
 use crate::service::Services;
 use crate::service::compaction::{Due, ExecutedCompaction};
-use crate::table::create::replace_config;
+use crate::table::create::{remove_backup, replace_config};
 use crate::timeline::{Action, ActiveTimeline};
 use crate::transaction::{
     FailedWrites, TableLock, WritableTable, WriterLease, disable_metadata_table, is_clustering,
@@ -54,20 +54,12 @@ impl Services {
     pub async fn change_version(&self, target: TableVersion) -> Result<VersionChange> {
         let (config, _) = self.load().await?;
         let from = config.version();
-        if from == target {
-            self.remove_other_timeline(&config).await?;
-            return Ok(VersionChange {
-                from,
-                to: target,
-                merge_mode: config.merge_mode(),
-                compactions: Vec::new(),
-                timeline_files: 0,
-                archived_instants: 0,
-            });
+        let mut compactions = Vec::new();
+        if from != target {
+            WritableTable::try_new(config.clone(), &self.properties)?;
+            config.with_version(target)?;
+            compactions = self.bring_to_rest(&config).await?;
         }
-        WritableTable::try_new(config.clone(), &self.properties)?;
-        config.with_version(target)?;
-        let compactions = self.bring_to_rest(&config).await?;
         let guard = TableLock::try_new(&self.storage, &self.env)?
             .acquire()
             .await?;
@@ -77,7 +69,9 @@ impl Services {
             compactions,
             ..changed?
         };
-        tracing::info!(table = config.name(), %from, to = %target, "changed the version of the table");
+        if changed.from != target {
+            tracing::info!(table = config.name(), from = %changed.from, to = %target, "changed the version of the table");
+        }
         Ok(changed)
     }
 
@@ -109,6 +103,18 @@ impl Services {
         let (storage, env) = (&self.storage, &self.env);
         let (config, timeline) = self.load().await?;
         let from = config.version();
+        if from == target {
+            remove_backup(storage).await?;
+            self.remove_other_timeline(&config).await?;
+            return Ok(VersionChange {
+                from,
+                to: target,
+                merge_mode: config.merge_mode(),
+                compactions: Vec::new(),
+                timeline_files: 0,
+                archived_instants: 0,
+            });
+        }
         self.check_is_at_rest(&config, &timeline).await?;
         // Another version of it would be needed too; engines that want one build it anew.
         let config = disable_metadata_table(storage, env, &config).await?;

@@ -256,14 +256,15 @@ impl ArchivedTimeline {
     ) -> Result<()> {
         match &self.files {
             Files::Tree(manifest) => {
-                let mut entries: Vec<&ManifestEntry> = manifest
+                let mut entries: Vec<ManifestEntry> = manifest
                     .entries
                     .iter()
                     .filter(|entry| selection.may_hold(&entry.file))
+                    .cloned()
                     .collect();
                 entries.sort_unstable_by(|left, right| left.file.cmp(&right.file));
                 let mut opened = stream::iter(entries)
-                    .map(|entry| self.open(entry))
+                    .map(|entry| async move { self.open(&entry).await })
                     .buffered(FILES_AT_ONCE);
                 while let Some(rows) = opened.try_next().await? {
                     let may_hold = rows

@@ -56,7 +56,7 @@ impl Story {
     }
 
     /// With rows 0..60 in base files, and changes to some of them in logs.
-    async fn with_logs(shape: Shape) -> Self {
+    pub(super) async fn with_logs(shape: Shape) -> Self {
         Self::with_logs_version(shape, TableVersion::Nine).await
     }
 
@@ -81,7 +81,7 @@ impl Story {
         self.table.services(env(), BTreeMap::new())
     }
 
-    async fn metadata(&self, instant: &Instant) -> CommitMetadata {
+    pub(super) async fn metadata(&self, instant: &Instant) -> CommitMetadata {
         let timeline = self.table.timeline().await.unwrap();
         timeline.read_metadata(instant).await.unwrap()
     }
@@ -92,7 +92,7 @@ impl Story {
     }
 
     /// Key to commit time, sequence number and partition path, of base files only or of everything.
-    async fn meta(&self, base_files_only: bool) -> BTreeMap<String, [String; 3]> {
+    pub(super) async fn meta(&self, base_files_only: bool) -> BTreeMap<String, [String; 3]> {
         let snapshot = match base_files_only {
             true => self.table.read_optimized(None).await.unwrap(),
             false => self.table.snapshot(None).await.unwrap(),

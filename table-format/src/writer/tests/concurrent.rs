@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rstest::rstest;
 
 use crate::config::{LockSettings, TableType};
@@ -316,6 +317,43 @@ async fn pending_writes_of_others_are_left_alone_and_our_own_undone() {
         .await
         .unwrap();
     assert_eq!(timeline.pending().count(), 0, "{timeline:?}");
+}
+
+/// Hudi's writers choose their time before they read the table. What began later and is completed before they read would be
+/// the newest slice afterwards, without their rows.
+#[tokio::test]
+async fn a_write_begins_when_announced_ones_have_read_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let (storage, shape) = (local(&dir), shape(TableType::CopyOnWrite));
+    let table = create(&storage, shape).await;
+    let env = optimistic("InProcessLockProvider");
+    let mut ours = writer(&storage, env.clone()).await;
+    write(&mut ours, &[change(1, 1)]).await.unwrap();
+    let theirs = env.clock.now().format("%Y%m%d%H%M%S%3f").to_string();
+    let announced = format!(
+        "{}/{theirs}.commit.requested",
+        table.config().timeline_dir()
+    );
+    storage
+        .create(&format!(".hoodie/.heartbeat/{theirs}"), Bytes::new())
+        .await
+        .unwrap();
+    storage.create(&announced, Bytes::new()).await.unwrap();
+    let patience = Duration::from_millis(300);
+    let waiting = tokio::time::timeout(patience, ours.begin(WriteOperation::Upsert)).await;
+    assert!(waiting.is_err(), "it began beside {announced}");
+    // Its inflight file says that it has read the table; from then on it looks for our commit itself.
+    let inflight = format!("{}/{theirs}.inflight", table.config().timeline_dir());
+    storage.create(&inflight, Bytes::new()).await.unwrap();
+    write(&mut ours, &[change(1, 2)]).await.unwrap();
+    storage.delete(&inflight).await.unwrap();
+    // One without a heartbeat is dead, and undone.
+    storage
+        .delete(&format!(".hoodie/.heartbeat/{theirs}"))
+        .await
+        .unwrap();
+    write(&mut ours, &[change(1, 3)]).await.unwrap();
+    assert!(!storage.exists(&announced).await.unwrap());
 }
 
 #[tokio::test]

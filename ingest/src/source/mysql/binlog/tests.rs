@@ -46,6 +46,8 @@ fn table(listing: &str, name: &str) -> Arc<SourceTable> {
         name: name.to_owned(),
         columns: lines.iter().map(column).collect(),
         primary_key: keys.map(|(index, _)| index).collect(),
+        chunk_column: None,
+        charset: None,
     })
 }
 

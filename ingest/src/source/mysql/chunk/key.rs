@@ -30,13 +30,22 @@ pub(super) struct KeyColumn {
     /// The name between backticks.
     pub(super) quoted: String,
     name: String,
+    /// Whether rows may hold NULL here, which no comparison finds.
+    pub(super) nullable: bool,
     pub(super) kind: KeyKind,
 }
 
 /// The leading columns of the table's key that chunks can be cut by: up to the first of a type without reliable equality.
+///
+/// A column that is chosen for the chunks takes their place.
 pub(super) fn chunk_key(table: &SourceTable) -> Vec<KeyColumn> {
-    let columns = table
-        .primary_key
+    let chosen = table.chunk_column.as_slice();
+    let positions = if chosen.is_empty() {
+        &table.primary_key[..]
+    } else {
+        chosen
+    };
+    let columns = positions
         .iter()
         .filter_map(|position| table.columns.get(*position));
     columns
@@ -45,6 +54,7 @@ pub(super) fn chunk_key(table: &SourceTable) -> Vec<KeyColumn> {
             Some(KeyColumn {
                 quoted: quote_name(&column.name),
                 name: column.name.clone(),
+                nullable: column.nullable,
                 kind,
             })
         })
@@ -165,6 +175,8 @@ mod tests {
                 column("a", "int(10) unsigned", None),
             ],
             primary_key: vec![2, 1, 0],
+            chunk_column: None,
+            charset: None,
         };
         let names: Vec<_> = chunk_key(&table)
             .into_iter()
@@ -181,6 +193,7 @@ mod tests {
             KeyColumn {
                 quoted: "`k`".to_owned(),
                 name: column.name,
+                nullable: false,
                 kind,
             }
             .literal(value)

@@ -78,7 +78,9 @@ pub async fn initial_range(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let high = if key.is_empty() {
+    // NULL comes last in descending order: then there is nothing else.
+    let is_null = key.iter().any(|column| column.nullable) && row.get(0).is_none();
+    let high = if key.is_empty() || is_null {
         None
     } else {
         Some(KeyBound::read(row, key.len())?)
@@ -106,6 +108,21 @@ pub async fn read_chunk<'a>(
         .await
 }
 
+/// Reads the rows that meet a condition in the server's SQL, as [`read_chunk`] does those of a range.
+///
+/// # Errors
+/// What the server reports.
+pub async fn read_where<'a>(
+    connection: &'a mut Connection,
+    table: &SourceTable,
+    condition: &str,
+) -> Result<RowStream<'a>> {
+    let (columns, name) = (table.select_list(), qualified_name(table));
+    connection
+        .select(&format!("SELECT {columns} FROM {name} WHERE ({condition})"))
+        .await
+}
+
 fn qualified_name(table: &SourceTable) -> String {
     format!(
         "{}.{}",
@@ -128,9 +145,15 @@ fn range_condition(key: &[KeyColumn], range: &KeyRange) -> Result<String> {
             conditions.push(predicate::compare(key, &bound.0, comparison)?);
         }
     }
-    Ok(if conditions.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE {}", conditions.join(" AND "))
+    if conditions.is_empty() {
+        return Ok(String::new());
+    }
+    let within = conditions.join(" AND ");
+    // NULL is before all values.
+    Ok(match key {
+        [column] if column.nullable && range.low.is_none() => {
+            format!(" WHERE ({within}) OR {} IS NULL", column.quoted)
+        }
+        _ => format!(" WHERE {within}"),
     })
 }

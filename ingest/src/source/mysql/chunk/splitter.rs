@@ -97,7 +97,11 @@ impl ChunkSplitter {
         match &self.key[..] {
             [] => Ok(CutStrategy::Whole),
             // A key of one column only: the leading column of a longer one has many rows per value.
-            [column] if column.kind == KeyKind::Integer && self.table.primary_key.len() == 1 => {
+            [column]
+                if column.kind == KeyKind::Integer
+                    && self.table.primary_key.len() == 1
+                    && self.table.chunk_column.is_none() =>
+            {
                 self.choose_for_numbers(connection, column).await
             }
             _ => Ok(CutStrategy::NextKey),

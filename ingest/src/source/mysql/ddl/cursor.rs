@@ -40,6 +40,74 @@ impl<'a> Cursor<'a> {
         while words.iter().any(|word| self.eat(word)) {}
     }
 
+    /// The next token, without stepping over it.
+    pub(super) fn peek(&self) -> Option<&'a Token<'a>> {
+        self.tokens.first()
+    }
+
+    /// The next token if it is a word without quotes, in lower case.
+    pub(super) fn word(&self) -> Option<String> {
+        match self.tokens.first()? {
+            Token::Word(word) => Some(word.to_ascii_lowercase()),
+            Token::Name(_) | Token::Text(_) | Token::Symbol(_) => None,
+        }
+    }
+
+    pub(super) fn is_symbol(&self, symbol: char) -> bool {
+        self.tokens.first() == Some(&Token::Symbol(symbol))
+    }
+
+    /// Steps over the next token, and over everything in the brackets that it opens.
+    pub(super) fn skip_one(&mut self) {
+        let mut depth = 0_usize;
+        loop {
+            match self.next() {
+                Some(Token::Symbol('(')) => depth += 1,
+                Some(Token::Symbol(')')) => depth = depth.saturating_sub(1),
+                Some(_) => {}
+                None => return,
+            }
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Steps over everything up to a comma or a closing bracket of this level, or the end.
+    pub(super) fn skip_item(&mut self) {
+        while self.peek().is_some() && !self.is_symbol(',') && !self.is_symbol(')') {
+            self.skip_one();
+        }
+    }
+
+    /// A name or a text behind an optional `=`: the value of an option.
+    pub(super) fn option_value(&mut self) -> Option<String> {
+        self.eat_symbol('=');
+        if let Some(Token::Text(text)) = self.peek() {
+            self.next();
+            return Some(text.clone());
+        }
+        self.identifier()
+    }
+
+    /// `(name, …)`; lengths and orders behind the names are stepped over.
+    pub(super) fn names_in_brackets(&mut self) -> Option<Vec<String>> {
+        if !self.eat_symbol('(') {
+            return None;
+        }
+        let mut names = Vec::new();
+        loop {
+            names.push(self.identifier()?);
+            self.skip_item();
+            if self.eat_symbol(')') {
+                return Some(names);
+            }
+            if !self.eat_symbol(',') {
+                return None;
+            }
+        }
+    }
+
     pub(super) fn eat_symbol(&mut self, symbol: char) -> bool {
         let is = self.tokens.first() == Some(&Token::Symbol(symbol));
         if is {
@@ -76,11 +144,12 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    fn identifier(&mut self) -> Option<String> {
+    /// A name, in quotes or not.
+    pub(super) fn identifier(&mut self) -> Option<String> {
         let name = match self.tokens.first()? {
             Token::Word(word) => (*word).to_owned(),
             Token::Name(name) => name.clone(),
-            Token::Text | Token::Symbol(_) => return None,
+            Token::Text(_) | Token::Symbol(_) => return None,
         };
         self.next();
         Some(name)

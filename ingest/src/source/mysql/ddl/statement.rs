@@ -1,5 +1,7 @@
 //! The statements that change tables.
 
+use super::alter::{AlterClause, clauses};
+use super::create::{CreatedFrom, created_from};
 use super::cursor::Cursor;
 use super::tokens::Token;
 
@@ -16,10 +18,17 @@ pub struct TableName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableEffect {
     /// The table is new, or replaced.
-    Create,
-    /// Its columns may have changed.
-    Alter,
-    /// It has another name from now on; its columns may have changed too.
+    Create {
+        /// Where its columns come from.
+        from: CreatedFrom,
+        /// IF NOT EXISTS: nothing happens when it is there.
+        if_not_exists: bool,
+        /// OR REPLACE: one that is there goes with its rows.
+        or_replace: bool,
+    },
+    /// Its columns change by these clauses; `None` when the clauses are not understood.
+    Alter(Option<Vec<AlterClause>>),
+    /// It has another name from now on.
     Rename {
         /// The new name.
         to: TableName,
@@ -85,9 +94,7 @@ fn every(tables: impl IntoIterator<Item = TableName>, effect: &TableEffect) -> S
 }
 
 fn create(cursor: &mut Cursor<'_>) -> StatementEffect {
-    if cursor.eat("OR") {
-        cursor.eat("REPLACE");
-    }
+    let or_replace = cursor.eat("OR") && cursor.eat("REPLACE");
     if cursor.eat("DATABASE") || cursor.eat("SCHEMA") {
         cursor.eat_if_exists();
         return StatementEffect::Database(cursor.database());
@@ -96,8 +103,20 @@ fn create(cursor: &mut Cursor<'_>) -> StatementEffect {
     if !cursor.eat("TABLE") {
         return StatementEffect::None;
     }
+    let if_not_exists = cursor.is("IF");
     cursor.eat_if_exists();
-    every(cursor.table(), &TableEffect::Create)
+    let Some(table) = cursor.table() else {
+        return StatementEffect::None;
+    };
+    let from = created_from(cursor);
+    every(
+        [table],
+        &TableEffect::Create {
+            from,
+            if_not_exists,
+            or_replace,
+        },
+    )
 }
 
 fn alter(cursor: &mut Cursor<'_>) -> StatementEffect {
@@ -115,20 +134,32 @@ fn alter(cursor: &mut Cursor<'_>) -> StatementEffect {
     if let Some(changes) = unlogged_rows(cursor.clone(), &table) {
         return StatementEffect::Tables(changes);
     }
-    while cursor.skip_behind(&["RENAME"]).is_some() {
-        if ["COLUMN", "INDEX", "KEY"]
+    let to = new_name(cursor.clone());
+    let altered = clauses(cursor);
+    let mut changes = Vec::new();
+    // A bare renaming changes no columns.
+    if to.is_none() || altered.as_ref().is_none_or(|clauses| !clauses.is_empty()) {
+        changes.push((table.clone(), TableEffect::Alter(altered)));
+    }
+    changes.extend(to.map(|to| (table, TableEffect::Rename { to })));
+    StatementEffect::Tables(changes)
+}
+
+/// The table's name that a clause RENAME gives, if there is one.
+fn new_name(mut cursor: Cursor<'_>) -> Option<TableName> {
+    loop {
+        cursor.skip_behind(&["RENAME"])?;
+        let part = ["COLUMN", "INDEX", "KEY"]
             .iter()
-            .any(|part| cursor.is(part))
-        {
-            continue;
-        }
-        cursor.eat_any(&["TO", "AS"]);
-        cursor.eat_symbol('=');
-        if let Some(to) = cursor.table() {
-            return every([table], &TableEffect::Rename { to });
+            .any(|part| cursor.is(part));
+        if !part {
+            cursor.eat_any(&["TO", "AS"]);
+            cursor.eat_symbol('=');
+            if let Some(to) = cursor.table() {
+                return Some(to);
+            }
         }
     }
-    every([table], &TableEffect::Alter)
 }
 
 /// The clauses of ALTER TABLE that move rows around outside the log.

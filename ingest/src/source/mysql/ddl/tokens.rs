@@ -28,8 +28,8 @@ pub(super) enum Token<'a> {
     Word(&'a str),
     /// A name in quotes.
     Name(String),
-    /// A text; what it says does not matter.
-    Text,
+    /// A text, without quotes and escapes.
+    Text(String),
     /// Anything else.
     Symbol(char),
 }
@@ -62,10 +62,7 @@ impl<'a> Tokenizer<'a> {
             _ if c.is_whitespace() => None,
             '`' => Some(Token::Name(self.quoted('`', false))),
             '"' if self.quoting.ansi_quotes => Some(Token::Name(self.quoted('"', false))),
-            '"' | '\'' => {
-                self.quoted(c, self.quoting.backslash_escapes);
-                Some(Token::Text)
-            }
+            '"' | '\'' => Some(Token::Text(self.quoted(c, self.quoting.backslash_escapes))),
             '#' => self.skip_line(),
             '-' if self.rest().starts_with('-') && is_comment_dash(self.rest()) => self.skip_line(),
             '/' if self.rest().starts_with('*') => self.open_comment(),
@@ -100,7 +97,9 @@ impl<'a> Tokenizer<'a> {
         let mut content = String::new();
         while let Some((_, c)) = self.chars.next() {
             if c == '\\' && escapes {
-                self.chars.next();
+                if let Some((_, escaped)) = self.chars.next() {
+                    push_escaped(&mut content, escaped);
+                }
             } else if c != quote {
                 content.push(c);
             } else if self.chars.next_if(|(_, next)| *next == quote).is_some() {
@@ -138,6 +137,23 @@ impl<'a> Tokenizer<'a> {
             self.skip_to(end);
         }
         None
+    }
+}
+
+/// What a backslash and `escaped` mean in a text.
+///
+/// Source: MySQL manual, "String Literals", table of escape sequences.
+fn push_escaped(content: &mut String, escaped: char) {
+    match escaped {
+        '0' => content.push('\0'),
+        'b' => content.push('\u{8}'),
+        'n' => content.push('\n'),
+        'r' => content.push('\r'),
+        't' => content.push('\t'),
+        'Z' => content.push('\u{1a}'),
+        // Patterns of LIKE keep their backslash.
+        '%' | '_' => content.extend(['\\', escaped]),
+        _ => content.push(escaped),
     }
 }
 

@@ -14,6 +14,7 @@ use regex::Regex;
 use super::connection::{Connection, MySqlOptions};
 use super::server::ServerInfo;
 use crate::Error;
+use crate::config::Transform;
 use crate::position::BinlogPosition;
 
 /// How bad a finding is.
@@ -80,6 +81,8 @@ pub struct PreflightRequest<'a> {
     pub server_id: u32,
     /// Connections that read chunks in parallel.
     pub workers: usize,
+    /// Which tables get a key by the pipeline file; those need none of their own.
+    pub transforms: &'a [Transform],
     /// Where it will go on, if it ran before.
     pub start: Option<&'a BinlogPosition>,
 }
@@ -107,6 +110,6 @@ async fn run(
     let server = ServerInfo::read(&mut connection).await?;
     settings::check(&server, request, findings);
     access::check(options, &mut connection, &server, request, findings).await?;
-    tables::check(&mut connection, &server, request.tables, findings).await?;
+    tables::check(&mut connection, &server, request, findings).await?;
     connection.close().await
 }

@@ -1,10 +1,9 @@
 //! Checks of the tables that the pattern names.
 
-use regex::Regex;
-
 use super::access::{account, is_denied};
-use super::{Finding, Level, of_error};
+use super::{Finding, Level, PreflightRequest, of_error};
 use crate::Result;
+use crate::config::Transform;
 use crate::source::mysql::connection::Connection;
 use crate::source::mysql::discovery::{DiscoveredTable, discover_all};
 use crate::source::mysql::server::ServerInfo;
@@ -13,9 +12,10 @@ use crate::source::mysql::sql::quote_name;
 pub(super) async fn check(
     connection: &mut Connection,
     server: &ServerInfo,
-    pattern: &Regex,
+    request: &PreflightRequest<'_>,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
+    let pattern = request.tables;
     let found = discover_all(connection, pattern).await?;
     let account = account(connection).await?;
     if !found.iter().any(DiscoveredTable::is_base_table) {
@@ -43,7 +43,7 @@ pub(super) async fn check(
             ));
             continue;
         }
-        findings.extend(shape(table, server));
+        findings.extend(shape(table, server, request.transforms));
         findings.extend(readable(connection, table, &account).await?);
         findings.extend(cascades(connection, table).await?);
     }
@@ -51,7 +51,7 @@ pub(super) async fn check(
 }
 
 /// What the definition alone tells.
-fn shape(found: &DiscoveredTable, server: &ServerInfo) -> Vec<Finding> {
+fn shape(found: &DiscoveredTable, server: &ServerInfo, transforms: &[Transform]) -> Vec<Finding> {
     let table = &found.table;
     let name = format!(
         "{}.{}",
@@ -59,7 +59,11 @@ fn shape(found: &DiscoveredTable, server: &ServerInfo) -> Vec<Finding> {
         quote_name(&table.name)
     );
     let mut findings = Vec::new();
-    if table.primary_key.is_empty() {
+    let is_keyed = transforms.iter().any(|transform| {
+        !transform.primary_keys.is_empty()
+            && transform.source_table.matches(&table.database, &table.name)
+    });
+    if table.primary_key.is_empty() && !is_keyed {
         let taken = |wanted: &str| {
             table
                 .columns

@@ -172,20 +172,6 @@ async fn leftovers_of_a_torn_run_are_replaced() {
     );
 }
 
-#[tokio::test]
-async fn a_table_of_version_6_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let storage = local(&dir);
-    let text = "hoodie.table.name=t\nhoodie.table.version=6\nhoodie.timeline.layout.version=1\n";
-    storage
-        .create(".hoodie/hoodie.properties", text.into())
-        .await
-        .unwrap();
-    let table = Table::open_storage(storage).await.unwrap();
-    let error = services(&table, &[]).archive().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-}
-
 /// Adds an instant with its three files; `name` is that of the completed one.
 async fn instant(table: &Table, name: &str, commit: &CommitMetadata) {
     let completed = Instant::parse_file_name(name).unwrap();

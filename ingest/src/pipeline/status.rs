@@ -1,0 +1,219 @@
+//! Where the tables of a pipeline stand, asked of lake and source: for looking at from outside, whether the daemon runs or not.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use table_format::env::Clock;
+use table_format::storage::Storage;
+use table_format::table::Table;
+
+use super::services::pending_services;
+use crate::checkpoint::{CHECKPOINT_KEY, PipelineCheckpoint, TableCheckpoint};
+use crate::config::PipelineConfig;
+use crate::error::{Error, Result};
+use crate::position::BinlogPosition;
+use crate::sink::lake_location;
+use crate::source::mysql::backlog::{bytes_behind, log_files, next_event_time};
+use crate::source::mysql::connection::{Connection, MySqlOptions};
+use crate::source::mysql::discovery::{DiscoveredTable, discover};
+use crate::source::mysql::safe_position::current_position;
+
+/// Where a pipeline stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct PipelineStatus {
+    /// Its name.
+    pub pipeline: String,
+    /// Address of the source.
+    pub source: String,
+    /// Why the source could not be asked, if it could not; lags are missing then.
+    pub source_error: Option<String>,
+    /// The end of the source's log.
+    pub source_position: Option<String>,
+    /// The tables, by their names at the source.
+    pub tables: Vec<TableStatus>,
+}
+
+/// Where a table stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableStatus {
+    /// `database.table` of the source.
+    pub table: String,
+    /// `database.table` in the lake.
+    pub lake_table: String,
+    /// `new`, `snapshot`, `stream`, `dropped`.
+    pub phase: &'static str,
+    /// Up to where the table holds the source's changes, as `file:offset`.
+    pub position: Option<String>,
+    /// The same as a GTID set.
+    pub gtid: Option<String>,
+    /// Bytes of the source's log behind the position, those of other tables included.
+    pub lag_bytes: Option<u64>,
+    /// How old the first event behind the position is; 0 at the end of the log.
+    pub lag_seconds: Option<i64>,
+    /// The source's estimate of its rows.
+    pub rows_estimated: Option<u64>,
+    /// Rows that an unfinished snapshot has committed.
+    pub snapshot_rows: Option<u64>,
+    /// Instant of the table's newest commit, by whoever.
+    pub last_commit: Option<String>,
+    /// Plans of compactions and clusterings that wait for their execution.
+    pub pending_services: u64,
+    /// Where the table lies.
+    pub location: String,
+}
+
+/// Asks lake and source. What the source does not answer is left out.
+///
+/// # Errors
+/// `Unavailable` when the lake does not answer; `Corrupt` for tables and checkpoints that cannot be read.
+pub async fn status(config: &PipelineConfig, clock: &dyn Clock) -> Result<PipelineStatus> {
+    let options = MySqlOptions::from_config(&config.source)?;
+    let lake = Storage::open(&config.sink.path)?;
+    let noted = PipelineCheckpoint::load(&lake, &config.name).await?;
+    let asked = Source::ask(config, &options).await;
+    let (source, source_error) = match asked {
+        Ok(source) => (Some(source), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let mut tables = Vec::new();
+    for (lake_table, found) in lake_tables(config, source.as_ref(), noted.as_ref()) {
+        let mut table = TableStatus::of(config, &lake_table, found, noted.as_ref()).await?;
+        if let (Some(source), Some(position)) = (&source, &table.1) {
+            (table.0.lag_bytes, table.0.lag_seconds) =
+                source.lag(config, &options, position, clock).await;
+        }
+        tables.push(table.0);
+    }
+    tables.sort_by(|a, b| a.table.cmp(&b.table));
+    Ok(PipelineStatus {
+        pipeline: config.name.clone(),
+        source: options.endpoint(),
+        source_error,
+        source_position: source.map(|source| source.end.to_string()),
+        tables,
+    })
+}
+
+/// The lake tables of a pipeline: those of the source, and those that were fed before.
+fn lake_tables<'a>(
+    config: &PipelineConfig,
+    source: Option<&'a Source>,
+    noted: Option<&PipelineCheckpoint>,
+) -> BTreeMap<String, Option<&'a DiscoveredTable>> {
+    let fed = noted.into_iter().flat_map(|noted| noted.tables.keys());
+    let mut tables: BTreeMap<_, _> = fed.map(|name| (name.clone(), None)).collect();
+    for found in source.into_iter().flat_map(|source| &source.tables) {
+        let name = config.sink_table(&found.table.database, &found.table.name);
+        tables.insert(name, Some(found));
+    }
+    tables
+}
+
+/// What the source says.
+struct Source {
+    end: BinlogPosition,
+    files: Vec<(String, u64)>,
+    tables: Vec<DiscoveredTable>,
+}
+
+impl Source {
+    async fn ask(config: &PipelineConfig, options: &MySqlOptions) -> Result<Self> {
+        let mut connection = Connection::connect(options).await?;
+        let tables = discover(&mut connection, config.source.tables.regex()).await?;
+        let end = current_position(&mut connection).await?;
+        let files = log_files(&mut connection).await?;
+        connection.close().await?;
+        Ok(Self { end, files, tables })
+    }
+
+    async fn lag(
+        &self,
+        config: &PipelineConfig,
+        options: &MySqlOptions,
+        position: &BinlogPosition,
+        clock: &dyn Clock,
+    ) -> (Option<u64>, Option<i64>) {
+        if !position.is_same_server(&self.end) {
+            return (None, None);
+        }
+        let bytes = bytes_behind(&self.files, &position.file, position.pos);
+        if *position >= self.end {
+            return (bytes, Some(0));
+        }
+        let seconds = match next_event_time(options, config.source.server_id, position).await {
+            Ok(Some(written)) => Some((clock.now().timestamp() - i64::from(written)).max(0)),
+            Ok(None) => Some(0),
+            Err(error) => {
+                tracing::debug!(%error, "the lag in seconds is not known");
+                None
+            }
+        };
+        (bytes, seconds)
+    }
+}
+
+impl TableStatus {
+    /// What the lake says of a table, and the position that it holds.
+    async fn of(
+        config: &PipelineConfig,
+        lake_table: &str,
+        found: Option<&DiscoveredTable>,
+        noted: Option<&PipelineCheckpoint>,
+    ) -> Result<(Self, Option<BinlogPosition>)> {
+        let location = lake_location(config, lake_table);
+        let name = found.map_or_else(|| lake_table.to_owned(), |found| found.table.to_string());
+        let mut status = Self {
+            table: name,
+            lake_table: lake_table.to_owned(),
+            phase: "new",
+            position: None,
+            gtid: None,
+            lag_bytes: None,
+            lag_seconds: None,
+            rows_estimated: found.map(|found| found.rows_estimated),
+            snapshot_rows: None,
+            last_commit: None,
+            pending_services: 0,
+            location: location.clone(),
+        };
+        let table = match Table::open(&location).await {
+            Ok(table) => table,
+            Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
+                return Ok((status, None));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let named = |error: Error| error.context(lake_table.to_owned());
+        status.pending_services = pending_services(&table).await.map_err(named)?;
+        let timeline = table
+            .timeline()
+            .await
+            .map_err(|error| named(error.into()))?;
+        let newest = timeline.completed_writes_by_completion().pop();
+        status.last_commit = newest.map(|instant| instant.time.to_string());
+        let carried = table.last_extra_metadata(CHECKPOINT_KEY).await;
+        let Some((instant, extra)) = carried.map_err(|error| named(error.into()))? else {
+            return Ok((status, None));
+        };
+        let checkpoint = TableCheckpoint::from_extra_metadata(lake_table, &extra)?;
+        let mut position = checkpoint.position;
+        if let Some(noted) = noted
+            && noted.covers(lake_table, &instant)
+            && checkpoint.snapshot.is_none()
+            && noted.position.is_same_server(&position)
+            && noted.position > position
+        {
+            position = noted.position.clone();
+        }
+        status.table = checkpoint.source_table;
+        status.snapshot_rows = checkpoint.snapshot.as_ref().map(|snapshot| snapshot.rows);
+        status.phase = match (&checkpoint.snapshot, &checkpoint.schema) {
+            (Some(_), _) => "snapshot",
+            (None, Some(schema)) if schema.dropped => "dropped",
+            (None, _) => "stream",
+        };
+        status.position = Some(format!("{}:{}", position.file, position.pos));
+        status.gtid.clone_from(&position.gtid);
+        Ok((status, Some(position)))
+    }
+}
