@@ -164,16 +164,13 @@ fn a_table_goes_through_the_versions(#[values("cow", "mor")] table_type: &str) {
 }
 
 /// What other versions cannot say, or we cannot write.
-const REFUSED: [&str; 9] = [
+const REFUSED: [&str; 6] = [
+    "schema on read",
+    "names no record key",
     "without meta columns",
     "lack the partition columns",
-    "logs change data",
-    "merges parts of rows",
-    "CUSTOM",
     "several ordering fields",
     "one key field",
-    "only Hudi knows",
-    "could not be merged",
 ];
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
@@ -196,9 +193,6 @@ fn change(table: &GoldenTable, path: &str, direction: &str, version: &str) -> bo
 fn hudis_tables_hold_the_same_rows_in_other_versions() {
     let (mut changed, mut refused) = (0, Vec::new());
     for table in catalogue() {
-        if table.kind == "schema_on_read" {
-            continue;
-        }
         let dir = unpack(&table);
         let path = dir.path().join("table");
         let text = path.to_str().unwrap();
@@ -222,7 +216,10 @@ fn hudis_tables_hold_the_same_rows_in_other_versions() {
             changed += 1;
         }
     }
-    assert!(changed > 80, "{changed}; refused: {refused:?}");
+    assert!(
+        changed > 200 && refused.len() < 10,
+        "{changed}; refused: {refused:?}"
+    );
 }
 
 #[rstest]

@@ -13,6 +13,7 @@ use crate::config::{MergeMode, TableConfig, TableType, TableVersion};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::latest_slices;
 use crate::file_group::{Horizon, Visibility};
+use crate::schema::evolution::SchemaHistory;
 use crate::service::Services;
 use crate::service::compaction::{Due, ExecutedCompaction};
 use crate::table::create::{remove_backup, replace_config};
@@ -56,6 +57,8 @@ impl Services {
         let from = config.version();
         let mut compactions = Vec::new();
         if from != target {
+            // The versions name the files of a schema history differently, too.
+            SchemaHistory::require_none(&self.storage, config.name()).await?;
             WritableTable::try_new(config.clone(), &self.properties)?;
             config.with_version(target)?;
             compactions = self.bring_to_rest(&config).await?;
