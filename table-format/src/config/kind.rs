@@ -202,6 +202,11 @@ impl TableVersion {
         self == Self::Six
     }
 
+    /// Whether pending clusterings have an action of their own.
+    pub fn has_clustering_action(self) -> bool {
+        self >= Self::Eight
+    }
+
     /// Whether the archive is a tree of Parquet files; before it is log files.
     pub fn archives_into_tree(self) -> bool {
         self >= Self::Eight

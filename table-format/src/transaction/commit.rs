@@ -285,8 +285,8 @@ impl Transaction {
         let index = self.context.index.as_ref();
         let changes = Changes::of(index, self.upserter.written()).with_replaced(index, replaced);
         refuse_planned_compactions(timeline, self.operation, replaced).await?;
-        let inserted =
-            check_conflicts(timeline, index, &self.inflight, &changes, &self.seen).await?;
+        let (context, ours) = (self.context.as_ref(), &self.inflight);
+        let inserted = check_conflicts(context, timeline, ours, &changes, &self.seen).await?;
         if inserted.is_empty() || !changes.has_inserts() || index.fixes_groups() {
             return Ok(());
         }

@@ -74,6 +74,15 @@ impl LogNames {
         Ok(Self::BySlice { instant, planned })
     }
 
+    /// Whether log files come to lie on what a compaction writes that was not among the slices when the instant began. By
+    /// the slice they do only where its plan was known.
+    pub(crate) fn lie_on(&self, compaction: &InstantTime) -> bool {
+        match self {
+            Self::ByInstant(_) => true,
+            Self::BySlice { planned, .. } => planned.values().any(|time| time == compaction),
+        }
+    }
+
     /// Where the next log file of `slice` stands.
     pub(crate) fn next(&self, slice: &FileSlice) -> LogPlace {
         let next_version = |bears: &InstantTime| {

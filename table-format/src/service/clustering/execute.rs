@@ -124,8 +124,13 @@ impl Execution<'_> {
             .map(|instant| instant.time.clone())
             .collect();
         let replaced = inputs.replaced();
-        let metadata = metadata_of(schema, written, &replaced)?;
         let config = require_version(self.storage, self.config).await?;
+        let completed = Instant {
+            state: State::Completed,
+            ..self.pending.clone()
+        };
+        let metadata = metadata_of(schema, written, &replaced);
+        let metadata = metadata.encode_for(config.version(), &completed)?;
         disable_metadata_table(self.storage, self.env, &config).await?;
         let check = async |timeline: &ActiveTimeline| {
             self.heartbeat.map_or(Ok(()), Heartbeat::check)?;
@@ -239,15 +244,15 @@ async fn rewrite_all(
     Ok(written.into_iter().flatten().collect())
 }
 
-/// The bytes of the completed file.
-fn metadata_of(schema: String, written: &[RewrittenFile], replaced: &Replaced) -> Result<Vec<u8>> {
+/// What the completed file says.
+fn metadata_of(schema: String, written: &[RewrittenFile], replaced: &Replaced) -> CommitMetadata {
     let mut metadata = CommitMetadata::new(WriteOperation::Cluster);
     metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), schema)]);
     for file in written {
         metadata.add_stat(file.stat.clone());
     }
     metadata.partition_to_replace_file_ids.clone_from(replaced);
-    metadata.encode_replace_avro()
+    metadata
 }
 
 /// The table's settings, read anew (hazard 26).

@@ -106,11 +106,7 @@ fn target_of(
         target.completion = completions.get(&key).cloned();
     }
     if instant.state != State::Completed && clusterings.contains(&instant.time) {
-        target.action = if to.keeps_completion_times() {
-            Action::Clustering
-        } else {
-            Action::ReplaceCommit
-        };
+        target.action = Action::of_clustering(to.version());
     }
     target
 }
