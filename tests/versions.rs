@@ -254,3 +254,99 @@ fn spark_reads_and_writes_what_we_write_as_version_6_and_change(#[case] table_ty
         lake.assert_spark(&mut spark, &format!("{direction}, written by both"));
     }
 }
+
+impl Lake {
+    /// Takes the newest write back to where it was before it completed: its files are there, and their markers.
+    fn fail_newest_write(&self) {
+        let timeline = self.table.join(".hoodie");
+        let names = std::fs::read_dir(&timeline).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let newest = names
+            .filter(|name| name.ends_with(".deltacommit"))
+            .max()
+            .unwrap();
+        let completed = timeline.join(&newest);
+        let commit: Value = serde_json::from_slice(&std::fs::read(&completed).unwrap()).unwrap();
+        let instant = newest.strip_suffix(".deltacommit").unwrap();
+        let stats = commit["partitionToWriteStats"].as_object().unwrap();
+        for stat in stats.values().flat_map(|stats| stats.as_array().unwrap()) {
+            let path = stat["path"].as_str().unwrap();
+            assert!(path.contains(".log."), "{path}: an update");
+            let marker = timeline.join(format!(".temp/{instant}/{path}.marker.APPEND"));
+            std::fs::create_dir_all(marker.parent().unwrap()).unwrap();
+            std::fs::write(marker, "").unwrap();
+        }
+        std::fs::remove_file(completed).unwrap();
+    }
+}
+
+#[rstest]
+#[case("cow")]
+#[case("mor")]
+#[ignore = "needs Apache Hudi on Spark: make test-interop"]
+fn services_of_version_6_are_shared_with_spark(#[case] table_type: &str) {
+    let mut spark = Spark::shared();
+    let mut lake = Lake::create(6, table_type);
+    for first in [0, 30, 60] {
+        lake.write("upsert", first..first + 30, 1);
+    }
+    lake.write("upsert", 0..20, 2);
+    lake.table_command(&["cluster", lake.path(), "--schedule-only"]);
+    lake.assert_spark(&mut spark, "our clustering is planned");
+    spark.clustering_of(6, &lake.table, "execute");
+    lake.assert_spark(&mut spark, "Spark has executed it");
+    for first in [100, 130] {
+        lake.write("upsert", first..first + 30, 1);
+    }
+    lake.write("upsert", 110..120, 2);
+    spark.clustering_of(6, &lake.table, "schedule");
+    lake.assert_spark(&mut spark, "Spark's clustering is planned");
+    let executed = lake.table_command(&["cluster", lake.path(), "--execute", "--json"]);
+    assert_eq!(executed.lines().count(), 1, "{executed}");
+    lake.assert_spark(&mut spark, "we have executed it");
+    lake.write("upsert", 0..10, 3);
+    lake.spark_upserts(&mut spark, 5..15, 4);
+    lake.assert_spark(&mut spark, "both have written on");
+    if table_type == "mor" {
+        let rows = lake.rows.clone();
+        lake.write("upsert", 0..30, 99);
+        lake.fail_newest_write();
+        lake.rows = rows;
+        lake.assert_spark(&mut spark, "a write of ours has failed");
+        lake.spark_upserts(&mut spark, 20..24, 5);
+        lake.assert_spark(&mut spark, "Spark has undone it");
+        spark.compaction_of(6, &lake.table, "schedule");
+        lake.write("upsert", 0..12, 6);
+        lake.assert_spark(&mut spark, "over a compaction that Spark has planned");
+        lake.table_command(&["compact", lake.path()]);
+        lake.assert_spark(&mut spark, "we have executed it");
+        lake.write("upsert", 0..40, 7);
+        lake.table_command(&["compact", lake.path(), "--schedule-only"]);
+        lake.spark_upserts(&mut spark, 10..20, 8);
+        lake.write("upsert", 15..25, 9);
+        spark.compaction_of(6, &lake.table, "run");
+        lake.assert_spark(&mut spark, "Spark has executed our compaction");
+    }
+    for round in 0..8 {
+        lake.write("upsert", 0..5, 10 + round);
+    }
+    let few = [
+        "hoodie.clean.commits.retained=2",
+        "hoodie.keep.min.commits=3",
+        "hoodie.keep.max.commits=4",
+    ];
+    for service in ["clean", "archive"] {
+        let set = few.iter().flat_map(|pair| ["--set", pair]);
+        let words: Vec<&str> = [service, lake.path()].into_iter().chain(set).collect();
+        lake.table_command(&words);
+        lake.assert_spark(&mut spark, service);
+    }
+    let archive = std::fs::read_dir(lake.table.join(".hoodie/archived")).unwrap();
+    assert!(archive.count() > 0);
+    lake.spark_upserts(&mut spark, 0..9, 30);
+    lake.assert_spark(&mut spark, "Spark has written behind our archive");
+    spark.judge(&lake.table, true);
+    lake.table_command(&["upgrade", lake.path()]);
+    lake.assert_spark(&mut spark, "upgraded with its archive");
+    spark.judge(&lake.table, true);
+}
