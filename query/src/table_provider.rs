@@ -77,8 +77,8 @@ impl TableProvider for LakebedTableProvider {
         let options = ReadOptions {
             projection: projection.cloned(),
             batch_rows_max: state.config().batch_size(),
-            memory: self.memory.clone(),
             filter: pruner.map(|pruner| pruner.row_groups()),
+            ..ReadOptions::new(self.memory.clone())
         };
         let groups = balance(&slices, state.config().target_partitions());
         let partitions = groups

@@ -10,7 +10,7 @@ use parquet::file::metadata::ParquetMetaData;
 use crate::config::MergeMode;
 
 use super::ReadContext;
-use super::merge::LogRecords;
+use super::log_fold::FoldedLogs;
 
 /// Judges base files by their footers, for a query that wants some rows only.
 pub trait BaseFileFilter: Debug + Send + Sync {
@@ -35,7 +35,7 @@ pub trait BaseFileFilter: Debug + Send + Sync {
 pub(super) fn before_merging(
     filter: &Arc<dyn BaseFileFilter>,
     context: &ReadContext,
-    logs: Option<&LogRecords>,
+    logs: Option<&FoldedLogs>,
 ) -> Option<Arc<dyn BaseFileFilter>> {
     // The footer of a file without its partition columns says nothing about them.
     if context.config.drops_partition_columns() {

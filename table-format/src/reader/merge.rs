@@ -99,6 +99,17 @@ pub(crate) struct MergeCounts {
 }
 
 impl MergeCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.log_blocks += other.log_blocks;
+        self.corrupt_blocks += other.corrupt_blocks;
+        self.rollback_blocks += other.rollback_blocks;
+        self.log_records += other.log_records;
+        self.log_keys += other.log_keys;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+        self.inserted += other.inserted;
+    }
+
     pub(super) fn add_blocks(&mut self, kinds: impl Iterator<Item = BlockKind>) {
         for kind in kinds {
             self.log_blocks += 1;

@@ -2,7 +2,8 @@
 //!
 //! The base file is streamed; the log files are read first, decoded to columns, and folded by key. A base row then meets
 //! the one log record that is left of its key. Rows are picked, never copied one by one: what comes out is put together
-//! from the columns of base batch and log batches.
+//! from the columns of base batch and log batches. Logs that are more than the memory may hold are spilled to disk in
+//! buckets by key, the base rows as well, and merged bucket by bucket.
 
 mod base;
 mod changes;
@@ -12,10 +13,15 @@ mod filter;
 mod key_map;
 mod log;
 mod log_compaction;
+mod log_files;
+mod log_fold;
+mod log_parts;
 mod merge;
 pub(crate) mod ordering;
 mod pick;
 mod prune;
+mod slice_merge;
+mod spill;
 
 use std::sync::Arc;
 
@@ -27,23 +33,21 @@ use futures::stream::{BoxStream, StreamExt};
 use crate::config::TableConfig;
 use crate::env::MemoryBudget;
 use crate::error::{Error, Result};
-use crate::file_group::{BaseFile, FileSlice, Visibility};
+use crate::file_group::{FileSlice, Visibility};
 use crate::schema::evolution::{Evolution, Renames};
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
 
-pub(crate) use base::BaseRows;
 pub(crate) use changes::{
     ChangeContext, ChangeSource, change_image, changes_schema, image_fields, read_changes,
 };
 pub(crate) use commit_filter::CommitFilter;
 pub use filter::BaseFileFilter;
 pub(crate) use merge::MergeCounts;
+pub(crate) use slice_merge::{BaseSource, Merger, open_merge};
 
 use columns::Columns;
-use filter::before_merging;
-use merge::LogRecords;
-use pick::Inserts;
+use slice_merge::SliceMerge;
 
 /// How slices are read.
 #[derive(Debug, Clone)]
@@ -52,8 +56,10 @@ pub struct ReadOptions {
     pub projection: Option<Vec<usize>>,
     /// The most rows in a batch.
     pub batch_rows_max: usize,
-    /// What the folded logs are booked in.
+    /// What the folded logs are booked in. Logs that it has no room for are spilled to the directory for temporary files.
     pub memory: MemoryBudget,
+    /// Bytes of `memory` that the caller has drawn for the logs already; usually none.
+    pub reserved_bytes: u64,
     /// Leaves out parts of base files without a wanted row; the rows that come are still to be filtered.
     pub filter: Option<Arc<dyn BaseFileFilter>>,
 }
@@ -65,6 +71,7 @@ impl ReadOptions {
             projection: None,
             batch_rows_max: 8192,
             memory,
+            reserved_bytes: 0,
             filter: None,
         }
     }
@@ -91,8 +98,8 @@ impl ReadContext {
     }
 }
 
-/// Reads the merged rows of one slice: base file order first, then the keys that only the logs hold. A key occurs once
-/// (unless the base file holds it twice).
+/// Reads the merged rows of one slice: base file order first, then the keys that only the logs hold; by buckets of keys when
+/// the logs had to be spilled. A key occurs once (unless the base file holds it twice).
 ///
 /// # Errors
 /// `Corrupt` when a file breaks its format; `Unsupported` for merge rules that run code of the user's; `Unavailable` when
@@ -107,10 +114,10 @@ pub(crate) async fn read_slice(
         options.projection.as_deref(),
         !slice.log_files.is_empty(),
     )?;
-    let (base, merger) = open(&context, slice, &columns, options).await?;
+    let merge = SliceMerge::open(&context, slice, &columns, options).await?;
     let reader = SliceReader {
-        base,
-        merger,
+        merge,
+        part: None,
         columns,
         commits: context.commits,
     };
@@ -121,94 +128,11 @@ pub(crate) async fn read_slice(
     Ok(stream.boxed())
 }
 
-/// A slice about to be merged into a new base file: its base rows with all columns of the table, and what is to become of
-/// them. The two are apart so that merging can run on the CPU pool.
-///
-/// # Errors
-/// As [`read_slice`].
-pub(crate) async fn open_merge(
-    context: &ReadContext,
-    slice: &FileSlice,
-    options: &ReadOptions,
-) -> Result<(Option<BaseRows>, Merger)> {
-    let columns = Columns::plan(context, None, !slice.log_files.is_empty())?;
-    open(context, slice, &columns, options).await
-}
-
-async fn open(
-    context: &ReadContext,
-    slice: &FileSlice,
-    columns: &Columns,
-    options: &ReadOptions,
-) -> Result<(Option<BaseRows>, Merger)> {
-    let logs = log::read_logs(context, slice, columns, &options.memory).await?;
-    let needs_all = context.commits.is_none() || logs.as_ref().is_some_and(LogRecords::has_partial);
-    let is_wanted = |file: &&BaseFile| {
-        needs_all
-            || context
-                .commits
-                .as_ref()
-                .is_some_and(|commits| commits.includes(file.instant.as_str()))
-    };
-    let filter = options.filter.as_ref();
-    let base_options = ReadOptions {
-        filter: filter.and_then(|filter| before_merging(filter, context, logs.as_ref())),
-        ..options.clone()
-    };
-    let base = match slice.base_file.as_ref().filter(is_wanted) {
-        Some(file) => Some(BaseRows::open(context, slice, file, columns, &base_options).await?),
-        None => None,
-    };
-    let merger = Merger {
-        logs,
-        inserts: None,
-        batch_rows_max: options.batch_rows_max,
-    };
-    Ok((base, merger))
-}
-
-/// The logs of a slice, for the base rows to be merged with.
-#[derive(Debug)]
-pub(crate) struct Merger {
-    logs: Option<LogRecords>,
-    /// Log records without a base row, once the base file has ended.
-    inserts: Option<Inserts>,
-    batch_rows_max: usize,
-}
-
-impl Merger {
-    /// What becomes of the next base rows.
-    pub(crate) fn merge(&mut self, base: RecordBatch) -> Result<RecordBatch> {
-        match &mut self.logs {
-            Some(logs) => logs.merge_base(&base),
-            None => Ok(base),
-        }
-    }
-
-    /// The next rows that only the logs hold; for when the base file has ended.
-    pub(crate) fn inserts(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(logs) = &mut self.logs else {
-            return Ok(None);
-        };
-        let inserts = self.inserts.get_or_insert_with(|| Inserts::of(logs));
-        let rows = inserts.next(logs, self.batch_rows_max)?;
-        logs.counts.inserted += rows.as_ref().map_or(0, |rows| rows.num_rows() as u64);
-        Ok(rows)
-    }
-
-    /// What was met so far.
-    pub(crate) fn counts(&self) -> MergeCounts {
-        self.logs
-            .as_ref()
-            .map(|logs| logs.counts)
-            .unwrap_or_default()
-    }
-}
-
-/// The state of reading one slice. Cancel-safe: dropping it loses nothing.
+/// The state of reading one slice. Dropping it loses nothing.
 struct SliceReader {
-    base: Option<BaseRows>,
-    merger: Merger,
+    merge: SliceMerge,
+    /// What is being merged.
+    part: Option<(BaseSource, Merger)>,
     columns: Columns,
     commits: Option<Arc<CommitFilter>>,
 }
@@ -225,13 +149,20 @@ impl SliceReader {
     }
 
     async fn next_merged(&mut self) -> Result<Option<RecordBatch>> {
-        if let Some(base) = &mut self.base {
-            match base.next().await? {
-                Some(batch) => return self.merger.merge(batch).map(Some),
-                None => self.base = None,
+        loop {
+            if let Some((base, merger)) = &mut self.part {
+                if let Some(batch) = base.next().await? {
+                    return merger.merge(batch).map(Some);
+                }
+                if let Some(batch) = merger.inserts()? {
+                    return Ok(Some(batch));
+                }
+            }
+            self.part = self.merge.next().await?;
+            if self.part.is_none() {
+                return Ok(None);
             }
         }
-        self.merger.inserts()
     }
 
     /// Drops rows of other commits and columns that were only needed on the way.

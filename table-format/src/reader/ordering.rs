@@ -38,6 +38,11 @@ impl Ordering {
         Ok(self.converter.convert_columns(columns)?)
     }
 
+    /// The columns that the values were made of.
+    pub(super) fn columns_of(&self, values: &Rows) -> Result<Vec<ArrayRef>> {
+        Ok(self.converter.convert_rows(values)?)
+    }
+
     /// Room for values to be copied into.
     pub(super) fn empty_rows(&self, rows: usize) -> Rows {
         self.converter.empty_rows(rows, 0)

@@ -12,7 +12,7 @@ mod writer;
 use bytes::Bytes;
 
 pub use header::{BlockHeader, HeaderKey};
-pub use reader::LogBlockReader;
+pub use reader::{LogBlockReader, framed_block_length};
 pub use records::AvroRecords;
 pub use writer::{DataBlockBuilder, encode_delete_block, encode_rollback_block};
 

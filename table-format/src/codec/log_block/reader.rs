@@ -79,15 +79,22 @@ impl Iterator for LogBlockReader {
     }
 }
 
+/// The whole length of the block whose first bytes these are, by its own account; `None` when no block starts here, or not
+/// enough of it is there.
+pub fn framed_block_length(start: &[u8]) -> Option<u64> {
+    let mut prefix = start.strip_prefix(MAGIC)?;
+    prefix.try_get_u64().ok()?.checked_add(PREFIX_LENGTH)
+}
+
 fn at(offset: usize, message: impl std::fmt::Display) -> Error {
     Error::corrupt("log file", format!("offset {offset}: {message}"))
 }
 
 /// The whole length of the block at the start of `rest`; `None` when its frame is broken.
 fn framed_length(rest: &Bytes) -> Option<usize> {
-    let mut prefix = rest.get(MAGIC.len()..)?;
-    let counted = prefix.try_get_u64().ok()?;
-    let length = usize::try_from(counted.checked_add(PREFIX_LENGTH)?).ok()?;
+    let length = framed_block_length(rest)?;
+    let counted = length - PREFIX_LENGTH;
+    let length = usize::try_from(length).ok()?;
     let trailing_at = length.checked_sub(size_of::<u64>())?;
     let mut trailing = rest.get(trailing_at..length)?;
     if trailing

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::env::run_on_cpu;
 use crate::error::Result;
 use crate::file_group::{BaseFile, BaseFileWriter, FileSlice, WrittenBaseFile};
-use crate::reader::{MergeCounts, Merger, ReadOptions, open_merge};
+use crate::reader::{BaseSource, MergeCounts, Merger, ReadOptions, open_merge};
 use crate::service::rewriting::{Rewriter, with_file_name};
 use crate::timeline::metadata::{RuntimeStats, WriteStat};
 use crate::writer::{MarkerKind, base_file_stat, to_i64};
@@ -18,7 +18,7 @@ use super::strategy::log_bytes;
 
 /// A byte of a log takes about so many bytes as columns.
 const DECODED_BYTES_PER_LOG_BYTE: u64 = 3;
-/// No slice waits for more than this part of the memory; a larger one is merged all the same.
+/// No slice waits for more than this part of the memory; larger logs are merged all the same, on disk if need be.
 const MEMORY_SHARE: u64 = 2;
 
 /// A slice with its new base file.
@@ -74,37 +74,24 @@ impl Rewriter {
         writer: &mut BaseFileWriter,
     ) -> Result<Progress> {
         let began = self.env.clock.now();
-        // The logs of a slice are held at once. Slices wait for each other rather than fill the memory together.
+        // Slices wait for each other rather than fill the memory together.
         let memory = &self.env.memory;
         let room = log_bytes(slice).saturating_mul(DECODED_BYTES_PER_LOG_BYTE);
         let room = memory
             .reserve(room.min(memory.ceiling_bytes() / MEMORY_SHARE))
             .await;
-        let options = ReadOptions::new(memory.clone());
-        let (base, merger) = open_merge(&self.context, slice, &options).await?;
+        let options = ReadOptions {
+            reserved_bytes: room.bytes(),
+            ..ReadOptions::new(memory.clone())
+        };
+        let mut parts = open_merge(&self.context, slice, &options).await?;
         drop(room);
         let read = self.env.clock.now();
-        // The jobs run one after the other; the lock is never contended.
-        let merger = Arc::new(Mutex::new(merger));
         let name: Arc<str> = file.to_string().into();
-        if let Some(mut base) = base {
-            while let Some(rows) = base.next().await? {
-                let (merger, name) = (Arc::clone(&merger), Arc::clone(&name));
-                writer
-                    .write(move |_| {
-                        with_file_name(&locked(&merger, |merger| merger.merge(rows))?, &name)
-                    })
-                    .await?;
-            }
+        let mut counts = MergeCounts::default();
+        while let Some((base, merger)) = parts.next().await? {
+            counts.add(&copy_part(base, merger, &name, writer).await?);
         }
-        loop {
-            let logs = Arc::clone(&merger);
-            let inserts = run_on_cpu(move || locked(&logs, Merger::inserts)).await?;
-            let Some(rows) = inserts else { break };
-            let name = Arc::clone(&name);
-            writer.write(move |_| with_file_name(&rows, &name)).await?;
-        }
-        let counts = locked(&merger, |merger| merger.counts());
         Ok(Progress {
             began,
             read,
@@ -149,6 +136,30 @@ impl Rewriter {
             ..base_file_stat(&new, written)?
         })
     }
+}
+
+async fn copy_part(
+    mut base: BaseSource,
+    merger: Merger,
+    name: &Arc<str>,
+    writer: &mut BaseFileWriter,
+) -> Result<MergeCounts> {
+    // The jobs run one after the other; the lock is never contended.
+    let merger = Arc::new(Mutex::new(merger));
+    while let Some(rows) = base.next().await? {
+        let (merger, name) = (Arc::clone(&merger), Arc::clone(name));
+        writer
+            .write(move |_| with_file_name(&locked(&merger, |merger| merger.merge(rows))?, &name))
+            .await?;
+    }
+    loop {
+        let logs = Arc::clone(&merger);
+        let inserts = run_on_cpu(move || locked(&logs, Merger::inserts)).await?;
+        let Some(rows) = inserts else { break };
+        let name = Arc::clone(name);
+        writer.write(move |_| with_file_name(&rows, &name)).await?;
+    }
+    Ok(locked(&merger, |merger| merger.counts()))
 }
 
 fn locked<T>(merger: &Mutex<Merger>, work: impl FnOnce(&mut Merger) -> T) -> T {

@@ -272,11 +272,20 @@ impl Model {
     }
 }
 
-/// The rows as queries see them: logs are merged by their ordering values.
+/// The rows as queries see them: logs are merged by their ordering values. They are the same with memory and without.
 pub(super) async fn read_merged(storage: &Storage) -> BTreeMap<(String, String), Row> {
+    let rows = read_within(storage, 64 << 20).await;
+    assert!(
+        rows == read_within(storage, 1).await,
+        "spilled logs give other rows"
+    );
+    rows
+}
+
+async fn read_within(storage: &Storage, memory_bytes: u64) -> BTreeMap<(String, String), Row> {
     let table = Table::open_storage(storage.clone()).await.unwrap();
     let snapshot = table.snapshot(None).await.unwrap();
-    let options = ReadOptions::new(MemoryBudget::new(64 << 20));
+    let options = ReadOptions::new(MemoryBudget::new(memory_bytes));
     let mut rows = BTreeMap::new();
     for slice in snapshot.slices() {
         let batches = snapshot.read_slice(slice, &options).await.unwrap();

@@ -1,0 +1,174 @@
+//! Spilled logs give the same rows as held ones.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, Int64Array};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use proptest::prelude::{Strategy, any, prop, proptest};
+
+use super::*;
+use crate::codec::delete_record::{DeleteRecord, OrderingValue};
+use crate::reader::merge::text_column;
+use crate::reader::pick::Inserts;
+
+/// A block: its kind, and its records by key and ordering value.
+#[derive(Debug, Clone)]
+struct Block {
+    kind: Kind,
+    records: Vec<(u8, i64)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rows,
+    /// Rows without their last column.
+    Partial,
+    /// Rows whose last column is null.
+    Nulls,
+    Deletes,
+    /// Deletes without ordering value.
+    Unordered,
+}
+
+fn blocks() -> impl Strategy<Value = Vec<Block>> {
+    let kind = prop::sample::select(vec![
+        Kind::Rows,
+        Kind::Rows,
+        Kind::Partial,
+        Kind::Nulls,
+        Kind::Deletes,
+        Kind::Unordered,
+    ]);
+    let records = prop::collection::vec((0_u8..40, 0_i64..9), 1..20);
+    let block = (kind, records).prop_map(|(kind, records)| Block { kind, records });
+    prop::collection::vec(block, 1..12)
+}
+
+fn schema() -> Schema {
+    Schema::new(vec![
+        Field::new("key", DataType::Utf8, true),
+        Field::new("ts", DataType::Int64, true),
+        Field::new("value", DataType::Int64, true),
+    ])
+}
+
+fn keys(records: &[(u8, i64)]) -> StringArray {
+    let keys = records.iter().map(|(key, _)| Some(format!("k{key}")));
+    keys.collect()
+}
+
+fn rows(records: &[(u8, i64)], first_value: Option<i64>) -> RecordBatch {
+    let values = (0_i64..).zip(records);
+    let values = values.map(|(row, _)| first_value.map(|first| first + row));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(keys(records)),
+        Arc::new(Int64Array::from_iter_values(
+            records.iter().map(|(_, ts)| *ts),
+        )),
+        Arc::new(values.collect::<Int64Array>()),
+    ];
+    RecordBatch::try_new(Arc::new(schema()), columns).unwrap()
+}
+
+fn part(fold: &LogFold, block: &Block, first_value: i64) -> Part {
+    let rows_part =
+        |batch, is_partial| rows_part(fold.columns(), fold.ordering(), batch, is_partial).unwrap();
+    match block.kind {
+        Kind::Rows => rows_part(rows(&block.records, Some(first_value)), false),
+        Kind::Nulls => rows_part(rows(&block.records, None), false),
+        Kind::Partial => {
+            let rows = rows(&block.records, Some(first_value));
+            rows_part(rows.project(&[0, 1]).unwrap(), true)
+        }
+        Kind::Deletes | Kind::Unordered => {
+            let records = block.records.iter().map(|(key, ts)| DeleteRecord {
+                record_key: format!("k{key}"),
+                partition_path: None,
+                ordering_value: match block.kind {
+                    Kind::Deletes => OrderingValue::Long(*ts),
+                    _ => OrderingValue::Int(0),
+                },
+            });
+            let records = records.collect::<Vec<_>>();
+            Part {
+                keys: keys(&block.records),
+                ordering: fold
+                    .ordering()
+                    .map(|ordering| ordering.of_deletes(&records).unwrap()),
+                content: Content::Deletes {
+                    unordered: vec![block.kind == Kind::Unordered; block.records.len()],
+                },
+            }
+        }
+    }
+}
+
+type Merged = BTreeMap<String, (Option<i64>, Option<i64>)>;
+
+fn merge_part(mut logs: LogRecords, base: &RecordBatch, merged: &mut Merged) {
+    let mut batches = vec![logs.merge_base(base).unwrap()];
+    batches.extend(Inserts::of(&logs).next(&logs, 1_000).unwrap());
+    for batch in batches {
+        let keys = text_column(&batch, 0).unwrap();
+        let number = |column: usize, row: usize| {
+            let values = batch.column(column).as_primitive::<Int64Type>();
+            values.is_valid(row).then(|| values.value(row))
+        };
+        for row in 0..batch.num_rows() {
+            let values = (number(1, row), number(2, row));
+            let before = merged.insert(keys.value(row).to_owned(), values);
+            assert!(before.is_none(), "the key is there twice");
+        }
+    }
+}
+
+/// What the blocks make of a base file, and whether the logs were spilled.
+fn merged(
+    blocks: &[Block],
+    by_event_time: bool,
+    column_merge: Option<ColumnMerge>,
+    ceiling: u64,
+) -> (Merged, bool) {
+    let order = if by_event_time { vec![1] } else { Vec::new() };
+    let columns = Columns::for_tests(schema(), 0, order);
+    let options = ReadOptions::new(MemoryBudget::new(ceiling));
+    let mut fold = LogFold::new(&columns, column_merge, &options).unwrap();
+    fold.expect(blocks.len() as u64);
+    for (number, block) in (1_i64..).zip(blocks) {
+        fold.add(part(&fold, block, number * 1_000)).unwrap();
+        fold.pass(1).unwrap();
+    }
+    let base: Vec<(u8, i64)> = (0..30).map(|key| (key, i64::from(key % 8))).collect();
+    let base = rows(&base, Some(0));
+    let mut merged = Merged::new();
+    let is_spilled = match fold.finish().unwrap() {
+        FoldedLogs::Held(logs) => {
+            merge_part(logs, &base, &mut merged);
+            false
+        }
+        FoldedLogs::Spilled(mut logs) => {
+            let dealt = logs.dealer().deal(text_column(&base, 0).unwrap()).unwrap();
+            for (bucket, rows) in dealt.iter().enumerate() {
+                let base = arrow::compute::take_record_batch(&base, rows).unwrap();
+                merge_part(logs.take_bucket(bucket).unwrap(), &base, &mut merged);
+            }
+            true
+        }
+    };
+    (merged, is_spilled)
+}
+
+proptest! {
+    #[test]
+    fn spilled_logs_merge_like_held_ones(
+        blocks in blocks(),
+        by_event_time in any::<bool>(),
+        keeps_on_null in any::<bool>(),
+    ) {
+        let column_merge = keeps_on_null.then_some(ColumnMerge::KeepOnNull);
+        let held = merged(&blocks, by_event_time, column_merge.clone(), 1 << 30);
+        let spilled = merged(&blocks, by_event_time, column_merge, 1);
+        assert_eq!((held.1, spilled.1), (false, true));
+        assert_eq!(held.0, spilled.0);
+    }
+}
