@@ -98,7 +98,7 @@ impl TableConfig {
                 return Err(self.refused(&what));
             }
             let is_event_time = self.merge_mode() == MergeMode::EventTime;
-            if is_event_time == !payload.ends_with("OverwriteWithLatestAvroPayload") {
+            if is_event_time != payload.ends_with("OverwriteWithLatestAvroPayload") {
                 properties.set(key::PAYLOAD_CLASS, payload);
             }
         }
