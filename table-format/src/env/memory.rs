@@ -7,7 +7,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::{Array, RecordBatch};
 use tokio::sync::Notify;
+
+/// Bytes that the values of a batch take. Rows that were read back from disk share one buffer between their columns, which
+/// [`RecordBatch::get_array_memory_size`] counts once for each.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter().map(|column| {
+        let sliced = column.to_data().get_slice_memory_size();
+        sliced.unwrap_or_else(|_| column.get_array_memory_size())
+    });
+    columns.sum()
+}
 
 /// A ceiling in bytes and what is drawn of it; clones share the account.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::config::LockSettings;
 
 pub use cpu::run_on_cpu;
+pub(crate) use memory::batch_bytes;
 pub use memory::{MemoryBudget, Reservation};
 
 /// The wall clock.

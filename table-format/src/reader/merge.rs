@@ -13,7 +13,7 @@ use arrow::row::Rows;
 
 use crate::codec::log_block::BlockKind;
 use crate::config::ColumnMerge;
-use crate::env::Reservation;
+use crate::env::{Reservation, batch_bytes};
 use crate::error::{Error, Result};
 
 use super::columns::Columns;
@@ -416,7 +416,7 @@ impl LogRecords {
 impl Part {
     fn memory_bytes(&self) -> usize {
         let content = match &self.content {
-            Content::Rows { batch, .. } => batch.get_array_memory_size(),
+            Content::Rows { batch, .. } => batch_bytes(batch),
             Content::Deletes { unordered } => {
                 unordered.capacity() + self.keys.get_array_memory_size()
             }

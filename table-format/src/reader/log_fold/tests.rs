@@ -172,3 +172,42 @@ proptest! {
         assert_eq!(held.0, spilled.0);
     }
 }
+
+#[test]
+fn spilled_logs_stay_below_the_ceiling() {
+    const CEILING: u64 = 16 << 20;
+    const BLOCKS: i64 = 60;
+    const BLOCK_ROWS: i64 = 10_000;
+    let options = ReadOptions::new(MemoryBudget::new(CEILING));
+    let columns = Columns::for_tests(schema(), 0, vec![1]);
+    let mut fold = LogFold::new(&columns, None, &options).unwrap();
+    fold.expect(BLOCKS as u64);
+    for block in 0..BLOCKS {
+        let numbers = block * BLOCK_ROWS..(block + 1) * BLOCK_ROWS;
+        let keys: StringArray = numbers
+            .clone()
+            .map(|number| Some(format!("key {number}")))
+            .collect();
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
+        let rows: Vec<ArrayRef> = vec![Arc::new(keys), Arc::clone(&numbers), numbers];
+        let rows = RecordBatch::try_new(Arc::new(schema()), rows).unwrap();
+        let part = rows_part(fold.columns(), fold.ordering(), rows, false).unwrap();
+        fold.add(part).unwrap();
+        fold.pass(1).unwrap();
+    }
+    let FoldedLogs::Spilled(mut logs) = fold.finish().unwrap() else {
+        panic!("the logs are held");
+    };
+    let mut rows = 0;
+    for bucket in 0..logs.dealer().buckets() {
+        let logs = logs.take_bucket(bucket).unwrap();
+        let mut inserts = Inserts::of(&logs);
+        while let Some(batch) = inserts.next(&logs, 8192).unwrap() {
+            rows += batch.num_rows() as i64;
+        }
+    }
+    assert_eq!(rows, BLOCKS * BLOCK_ROWS);
+    let peak = options.memory.peak_bytes();
+    assert!(peak <= CEILING, "{peak} bytes of {CEILING}");
+    assert_eq!(options.memory.used_bytes(), 0);
+}

@@ -9,7 +9,7 @@ use arrow::row::Rows;
 use super::ROWS_AT_ONCE;
 use super::key::SortKey;
 use super::run::Run;
-use crate::env::{MemoryBudget, Reservation};
+use crate::env::{MemoryBudget, Reservation, batch_bytes};
 use crate::error::Result;
 
 /// A run, and the batch of it that is being merged.
@@ -137,7 +137,7 @@ impl Merge {
         let bytes = self
             .cursors
             .iter()
-            .map(|cursor| cursor.batch.get_array_memory_size() + cursor.keys.size());
+            .map(|cursor| batch_bytes(&cursor.batch) + cursor.keys.size());
         self.memory.resize(bytes.sum::<usize>() as u64);
     }
 }
