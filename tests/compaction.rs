@@ -194,8 +194,8 @@ fn compact(table: &Path, words: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-/// Kinds that are not compacted here, and what the refusal says.
-const REFUSED: [(&str, &str); 1] = [("downgraded", "version 6 tables can be read only")];
+/// Tables that are not compacted here, by the ends of their names, and what the refusal says.
+const REFUSED: [(&str, &str); 1] = [("v6_mor_inflight", "is pending")];
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
@@ -206,12 +206,12 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 fn hudis_tables_hold_the_same_rows_after_our_compaction() {
     let mut compacted = 0;
     for table in catalogue() {
-        if !table.name.starts_with("v8_mor_") && !table.name.starts_with("v9_mor_") {
+        if !table.name.contains("_mor_") {
             continue;
         }
         let dir = unpack(&table);
         let path = dir.path().join("table");
-        if let Some((_, refusal)) = REFUSED.iter().find(|(kind, _)| *kind == table.kind) {
+        if let Some((_, refusal)) = REFUSED.iter().find(|(name, _)| table.name.ends_with(name)) {
             let refused = lakebed(&["table", "compact", path.to_str().unwrap()]);
             assert!(
                 refused.stderr.contains(refusal),

@@ -25,6 +25,7 @@ const DEVIATIONS: [(&str, &str, &str); 4] = [
 pub(crate) struct GoldenTable {
     pub(crate) name: String,
     pub(crate) kind: String,
+    pub(crate) version: u32,
     queries: Vec<GoldenQuery>,
 }
 

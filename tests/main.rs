@@ -39,3 +39,4 @@ mod support;
 mod table_services;
 mod table_write;
 mod types;
+mod versions;

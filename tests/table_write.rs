@@ -298,7 +298,7 @@ fn bad_input_is_named_and_nothing_is_written(#[case] text: &str, #[case] words: 
 }
 
 #[rstest]
-#[case(&["--table-version", "6", "--record-key", "id"], "8 or 9")]
+#[case(&["--table-version", "7", "--record-key", "id"], "6, 8 and 9")]
 #[case(&["--record-key", "nothing"], "`nothing`")]
 #[case(&[], "record key")]
 #[case(&["--record-key", "id", "--partition-by", "ts", "--set", "hoodie.datasource.write.keygenerator.type=TIMESTAMP"], "timestamp.type")]

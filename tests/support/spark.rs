@@ -145,11 +145,17 @@ impl Spark {
 
     /// Lets Spark plan (`schedule`) a compaction, or execute those that are planned (`run`).
     pub(crate) fn compaction(&mut self, table: &Path, op: &str) {
+        self.compaction_of(9, table, op);
+    }
+
+    /// The same of a table of this version.
+    pub(crate) fn compaction_of(&mut self, version: u32, table: &Path, op: &str) {
+        let version = format!("hoodie.write.table.version={version}");
         let options = [
             "hoodie.compact.inline.max.delta.commits=1",
             "hoodie.metadata.enable=false",
             "hoodie.write.auto.upgrade=false",
-            "hoodie.write.table.version=9",
+            version.as_str(),
         ];
         let statement = format!(
             "CALL run_compaction(op => '{op}', path => '{}', options => '{}')",
@@ -161,10 +167,16 @@ impl Spark {
 
     /// Lets Spark plan (`schedule`) a clustering, or execute those that are planned (`execute`).
     pub(crate) fn clustering(&mut self, table: &Path, op: &str) {
+        self.clustering_of(9, table, op);
+    }
+
+    /// The same of a table of this version.
+    pub(crate) fn clustering_of(&mut self, version: u32, table: &Path, op: &str) {
+        let version = format!("hoodie.write.table.version={version}");
         let options = [
             "hoodie.metadata.enable=false",
             "hoodie.write.auto.upgrade=false",
-            "hoodie.write.table.version=9",
+            version.as_str(),
         ];
         let statement = format!(
             "CALL run_clustering(path => '{}', op => '{op}', options => '{}')",

@@ -40,7 +40,7 @@ pub(super) struct NewTableArgs {
     /// Columns that tell which version of a row is the latest; without them the last write wins
     #[arg(long, value_name = "F[,G]", value_delimiter = ',')]
     ordering: Vec<String>,
-    /// Version of the format: 8 or 9 [default: 9]
+    /// Version of the format: 6, 8 or 9 [default: 9]
     #[arg(long, value_name = "N")]
     table_version: Option<String>,
     /// Name of the table [default: that of its directory]

@@ -15,6 +15,7 @@ mod settings;
 mod show;
 mod stats;
 pub(crate) mod timeline;
+mod version;
 mod write;
 
 use std::io::Write as _;
@@ -128,6 +129,26 @@ Every write after the savepoint is undone, with its rows and with the positions 
 pipeline that writes the table reads those changes again, if the source still has them. Stop all writers first. A restore
 that was killed is finished by the next one, or by the next writer.")]
     Restore(restore::RestoreArgs),
+    /// Take the table to a newer version of the format
+    #[command(after_help = "\
+Examples:
+  lakebed table upgrade lake/shop/orders
+  lakebed table upgrade lake/shop/orders --to 8 --json
+
+Stop all writers first; queries that are under way may fail. Failed writes are rolled back and all logs are merged before the
+change. An upgrade that was killed leaves a table of one version or the other; the same command finishes it. An ordering
+field of a merge-on-read table of version 6 decides between rows afterwards, whatever its payload class was, as after an
+upgrade by Hudi. The metadata table, if there is one, is taken out of use; engines that want one build it anew.")]
+    Upgrade(version::UpgradeArgs),
+    /// Take the table to an older version of the format
+    #[command(after_help = "\
+Examples:
+  lakebed table downgrade lake/shop/orders --to 6                           for engines with Hudi 0.14 or 0.15
+  lakebed table downgrade lake/shop/orders --to 8                           for engines with Hudi 1.0
+
+What is said of `lakebed table upgrade` goes for this, too. Engines of newer releases upgrade a table at their first write,
+unless hoodie.write.auto.upgrade=false.")]
+    Downgrade(version::DowngradeArgs),
     /// Check timeline, files and statistics against each other, and mend what is wrong
     #[command(after_help = "\
 Examples:
@@ -170,6 +191,8 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
             .map_err(Failure::other)?,
         TableCommand::Rollback(args) => rollback::rollback(args).await.map_err(Failure::other)?,
         TableCommand::Restore(args) => restore::restore(args).await.map_err(Failure::other)?,
+        TableCommand::Upgrade(args) => version::upgrade(args).await.map_err(Failure::other)?,
+        TableCommand::Downgrade(args) => version::downgrade(args).await.map_err(Failure::other)?,
         TableCommand::Fsck(args) => {
             let (lines, left) = fsck::fsck(args).await.map_err(Failure::other)?;
             failure = left;

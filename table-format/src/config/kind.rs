@@ -113,6 +113,25 @@ named_enum! {
 }
 
 impl KeyGeneratorType {
+    /// The class that Hudi's writers of version 6 know this type by; `None` where the user has one of his own.
+    ///
+    /// Java: KeyGeneratorType.
+    pub(crate) fn class_name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Simple => "org.apache.hudi.keygen.SimpleKeyGenerator",
+            Self::Complex => "org.apache.hudi.keygen.ComplexKeyGenerator",
+            Self::NonPartition => "org.apache.hudi.keygen.NonpartitionedKeyGenerator",
+            Self::Timestamp => "org.apache.hudi.keygen.TimestampBasedKeyGenerator",
+            Self::Custom => "org.apache.hudi.keygen.CustomKeyGenerator",
+            Self::GlobalDelete => "org.apache.hudi.keygen.GlobalDeleteKeyGenerator",
+            Self::AutoRecord => "org.apache.hudi.keygen.AutoRecordGenWrapperKeyGenerator",
+            Self::SparkSql => "org.apache.spark.sql.hudi.command.SqlKeyGenerator",
+            Self::SparkSqlUuid => "org.apache.spark.sql.hudi.command.UuidKeyGenerator",
+            Self::MetadataTable => "org.apache.hudi.metadata.HoodieTableMetadataKeyGenerator",
+            Self::UserProvided => return None,
+        })
+    }
+
     /// The type of a key generator class, or of a type name with an `_AVRO` twin.
     ///
     /// Java: KeyGeneratorType#fromClassName.
@@ -170,6 +189,32 @@ impl TableVersion {
             Self::Six => 1,
             Self::Eight | Self::Nine => 2,
         }
+    }
+
+    /// Whether completed instants bear their completion time.
+    pub fn keeps_completion_times(self) -> bool {
+        self >= Self::Eight
+    }
+
+    /// Whether log files bear the base instant of their slice and are added to by several instants, whose blocks a command
+    /// undoes. Since version 8 each instant writes log files of its own.
+    pub fn shares_logs(self) -> bool {
+        self == Self::Six
+    }
+
+    /// Whether pending clusterings have an action of their own.
+    pub fn has_clustering_action(self) -> bool {
+        self >= Self::Eight
+    }
+
+    /// Whether the archive is a tree of Parquet files; before it is log files.
+    pub fn archives_into_tree(self) -> bool {
+        self >= Self::Eight
+    }
+
+    /// Whether commits, delta commits and replace commits are JSON; all other files of the timeline are Avro.
+    pub fn has_json_commits(self) -> bool {
+        self == Self::Six
     }
 }
 

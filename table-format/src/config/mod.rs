@@ -6,6 +6,7 @@ mod kind;
 mod lock;
 mod new_table;
 mod table;
+mod version_change;
 
 pub(crate) use index::{BucketConfig, IndexConfig, IndexType, kept_settings};
 pub use kind::{ColumnMerge, KeyGeneratorType, MergeMode, TableType, TableVersion, TimelineZone};

@@ -1,6 +1,6 @@
-//! The properties of a table that is about to be created (version 8 or 9, instants in UTC).
+//! The properties of a table that is about to be created (instants in UTC).
 //!
-//! Spec: what Hudi 1.2.0 writes for a new table of version 9, and 1.0 for one of version 8.
+//! Spec: what Hudi 1.2.0 writes for a new table of version 9, 1.0 for one of version 8, and 0.14 for one of version 6.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const TIMESTAMP_TYPE: &str = "hoodie.keygen.timebased.timestamp.type";
 /// What a new table's properties depend on.
 #[derive(Debug, Clone)]
 pub struct NewTable<'a> {
-    /// Version of the format; 6 is not created.
+    /// Version of the format.
     pub version: TableVersion,
     /// Name of the table.
     pub name: &'a str,
@@ -53,13 +53,15 @@ impl NewTable<'_> {
         }
         properties.set(key::TABLE_TYPE, self.table_type.as_str());
         properties.set(key::TABLE_VERSION, version.clone());
-        properties.set(key::INITIAL_VERSION, version);
         properties.set(
             key::TIMELINE_LAYOUT,
             self.version.timeline_layout().to_string(),
         );
-        properties.set(key::TIMELINE_PATH, "timeline");
-        properties.set(key::HISTORY_PATH, "history");
+        if self.version > TableVersion::Six {
+            properties.set(key::INITIAL_VERSION, version);
+            properties.set(key::TIMELINE_PATH, "timeline");
+            properties.set(key::HISTORY_PATH, "history");
+        }
         properties.set(key::ARCHIVE_FOLDER, "archived");
         properties.set(key::TIMELINE_ZONE, TimelineZone::Utc.as_str());
         properties.set(key::RECORD_KEY_FIELDS, self.record_key.join(","));
@@ -67,41 +69,35 @@ impl NewTable<'_> {
             properties.set(key::PARTITION_FIELDS, self.partition_by.join(","));
         }
         self.set_merging(&mut properties);
-        properties.set(key::KEY_GENERATOR_TYPE, self.key_generator().as_str());
+        set_key_generator(&mut properties, self.version, self.key_generator().as_str());
         properties.set(key::HIVE_STYLE, "true");
         properties.set(key::URL_ENCODE, "false");
         properties.set(key::DROP_PARTITION_COLUMNS, "false");
         properties.set(key::CREATE_SCHEMA, self.create_schema);
         for (name, value) in self.properties {
-            properties.set(name.clone(), value.clone());
+            if name == key::KEY_GENERATOR_TYPE {
+                set_key_generator(&mut properties, self.version, value);
+            } else {
+                properties.set(name.clone(), value.clone());
+            }
         }
         let checksum = table_checksum(self.database, self.name);
         properties.set(key::CHECKSUM, checksum.to_string());
         TableConfig::try_new(properties)
     }
 
-    /// Version 8 also names strategy and payload class, which have to agree with the mode.
     fn set_merging(&self, properties: &mut Properties) {
-        let mode = self.mode();
-        properties.set(key::MERGE_MODE, mode.as_str());
+        if !self.ordering.is_empty() {
+            let name = match self.version {
+                TableVersion::Six | TableVersion::Eight => key::PRECOMBINE_FIELD,
+                TableVersion::Nine => key::ORDERING_FIELDS,
+            };
+            properties.set(name, self.ordering.join(","));
+        }
         if self.version == TableVersion::Nine {
             properties.set(key::TABLE_FORMAT, "native");
-            if !self.ordering.is_empty() {
-                properties.set(key::ORDERING_FIELDS, self.ordering.join(","));
-            }
-            return;
         }
-        let (strategy, payload) = if mode == MergeMode::EventTime {
-            (EVENT_TIME_STRATEGY, "DefaultHoodieRecordPayload")
-        } else {
-            (COMMIT_TIME_STRATEGY, "OverwriteWithLatestAvroPayload")
-        };
-        properties.set(key::MERGE_STRATEGY_ID, strategy);
-        let payload = format!("org.apache.hudi.common.model.{payload}");
-        properties.set(key::PAYLOAD_CLASS, payload);
-        if let Some(field) = self.ordering.first() {
-            properties.set(key::PRECOMBINE_FIELD, field.clone());
-        }
+        set_merging(properties, self.version, self.mode());
     }
 
     fn mode(&self) -> MergeMode {
@@ -132,15 +128,15 @@ impl NewTable<'_> {
         if self.name.trim().is_empty() {
             return Err(Error::invalid("a table needs a name"));
         }
-        if self.version < TableVersion::Eight {
-            return Err(Error::unsupported(format!(
-                "table `{}`: tables of version {} are read, not created; choose 8 or 9",
+        if self.version < TableVersion::Nine && self.ordering.len() > 1 {
+            return Err(Error::invalid(format!(
+                "table `{}`: version {} knows one ordering field; choose version 9 for several",
                 self.name, self.version
             )));
         }
-        if self.version == TableVersion::Eight && self.ordering.len() > 1 {
-            return Err(Error::invalid(format!(
-                "table `{}`: version 8 knows one ordering field; choose version 9 for several",
+        if self.version == TableVersion::Six && self.key_generator() == KeyGeneratorType::Custom {
+            return Err(Error::unsupported(format!(
+                "table `{}`: version 6 does not keep the types of partition fields; choose version 8 or 9",
                 self.name
             )));
         }
@@ -165,6 +161,46 @@ impl NewTable<'_> {
             ))),
             MergeMode::EventTime | MergeMode::CommitTime => Ok(()),
         }
+    }
+}
+
+/// Names the key generator as writers of the version do: by its class on version 6, by its type since.
+pub(super) fn set_key_generator(properties: &mut Properties, version: TableVersion, name: &str) {
+    let generator = KeyGeneratorType::from_name(name);
+    match generator.class_name() {
+        Some(class) if version == TableVersion::Six => {
+            properties.remove(key::KEY_GENERATOR_TYPE);
+            properties.set(key::KEY_GENERATOR_CLASS, class);
+        }
+        Some(_) => {
+            properties.remove(key::KEY_GENERATOR_CLASS);
+            properties.set(key::KEY_GENERATOR_TYPE, generator.as_str());
+        }
+        None => properties.set(key::KEY_GENERATOR_TYPE, name),
+    }
+}
+
+/// Says which record counts, in the way of the version: by the payload class on version 6, by mode, strategy and payload
+/// class on version 8, which have to agree, and by the mode alone on version 9.
+pub(super) fn set_merging(properties: &mut Properties, version: TableVersion, mode: MergeMode) {
+    let (strategy, payload) = if mode == MergeMode::EventTime {
+        (EVENT_TIME_STRATEGY, "DefaultHoodieRecordPayload")
+    } else {
+        (COMMIT_TIME_STRATEGY, "OverwriteWithLatestAvroPayload")
+    };
+    let payload = format!("org.apache.hudi.common.model.{payload}");
+    match version {
+        TableVersion::Six => {
+            // Hudi 0.14 names this strategy whatever the payload class is; the class decides.
+            properties.set(key::MERGER_STRATEGY, EVENT_TIME_STRATEGY);
+            properties.set(key::PAYLOAD_CLASS, payload);
+        }
+        TableVersion::Eight => {
+            properties.set(key::MERGE_MODE, mode.as_str());
+            properties.set(key::MERGE_STRATEGY_ID, strategy);
+            properties.set(key::PAYLOAD_CLASS, payload);
+        }
+        TableVersion::Nine => properties.set(key::MERGE_MODE, mode.as_str()),
     }
 }
 
@@ -230,6 +266,18 @@ mod tests {
             version: TableVersion::Six,
             ..table
         };
-        assert!(six.config().unwrap_err().to_string().contains("8 or 9"));
+        let config = six.config().unwrap();
+        assert_eq!(config.merge_mode(), MergeMode::EventTime);
+        assert_eq!(config.key_generator(), KeyGeneratorType::NonPartition);
+        let properties = config.properties();
+        for absent in [
+            key::INITIAL_VERSION,
+            key::MERGE_MODE,
+            key::TIMELINE_PATH,
+            key::KEY_GENERATOR_TYPE,
+        ] {
+            assert_eq!(properties.get(absent), None, "{absent}");
+        }
+        assert_eq!(properties.get(key::TIMELINE_LAYOUT), Some("1"));
     }
 }

@@ -222,7 +222,7 @@ impl TableConfig {
 
     /// Whether completed instants bear their completion time: since layout 2.
     pub fn keeps_completion_times(&self) -> bool {
-        self.version >= TableVersion::Eight
+        self.version.keeps_completion_times()
     }
 
     /// Table-relative directory of the active timeline.

@@ -114,6 +114,15 @@ impl Visibility {
         self
     }
 
+    /// The same for the writer of this instant, who reads what it has written so far. Where log files are shared each block
+    /// is judged by its instant.
+    #[must_use]
+    pub(crate) fn with_own(mut self, instant: &InstantTime) -> Self {
+        self.hidden.remove(instant);
+        self.completed.insert(instant.clone(), instant.clone());
+        self
+    }
+
     /// Whether an instant is older than the active timeline, and to be seen.
     pub(crate) fn is_archived(&self, time: &InstantTime) -> bool {
         let before_start = self.first_active.as_ref().is_some_and(|first| time < first);

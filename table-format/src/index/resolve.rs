@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::file_group::{FileSlice, ParquetSource, key_filter};
 use crate::index::Asked;
 use crate::index::groups::PartitionGroups;
-use crate::index::log_keys::{LogEntry, read_log_keys};
+use crate::index::log_keys::{CountedBlocks, LogEntry, read_counted_keys};
 use crate::schema::meta::META_COLUMNS;
 use crate::writer::WriteContext;
 
@@ -170,10 +170,13 @@ async fn standings(
             }
         }
     }
+    let (storage, version) = (&context.storage, context.config.version());
+    let counted = CountedBlocks::of(storage, version, slice, &context.visibility).await?;
     for log in &slice.log_files {
-        read_log_keys(
-            &context.storage,
+        read_counted_keys(
+            storage,
             &slice.path_of(&log.to_string()),
+            &counted,
             |entry| match entry {
                 LogEntry::Records(batch) => {
                     let keys: Option<&StringArray> = batch

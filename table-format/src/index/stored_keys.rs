@@ -12,7 +12,7 @@ use parquet::arrow::ProjectionMask;
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFile, FileSlice, ParquetSource};
 use crate::index::groups::{Group, PartitionGroups};
-use crate::index::log_keys::{LogEntry, read_log_keys};
+use crate::index::log_keys::{CountedBlocks, LogEntry, read_counted_keys};
 use crate::index::{Asked, Homes, Room, Target};
 use crate::schema::meta::META_COLUMNS;
 use crate::storage::Storage;
@@ -82,7 +82,9 @@ async fn rows_in(
         .logs_add_keys
         .get_or_try_init(|| logs_add_keys(context, slice));
     if *adds_keys.await? {
-        each_log_key(&context.storage, slice, |key| rows.extend(wanted.find(key))).await?;
+        let counted = counted_blocks(context, slice).await?;
+        let find = |key: &str| rows.extend(wanted.find(key));
+        each_log_key(&context.storage, slice, &counted, find).await?;
     }
     Ok(rows)
 }
@@ -105,7 +107,7 @@ pub(super) async fn sample_keys(storage: &Storage, slice: &FileSlice) -> Result<
             log_files: slice.log_files.iter().take(1).cloned().collect(),
             ..slice.clone()
         };
-        each_log_key(storage, &first, take).await?;
+        each_log_key(storage, &first, &CountedBlocks::default(), take).await?;
     }
     Ok(keys)
 }
@@ -141,11 +143,12 @@ async fn each_base_key(
 async fn each_log_key(
     storage: &Storage,
     slice: &FileSlice,
+    counted: &CountedBlocks,
     mut visit: impl FnMut(&str),
 ) -> Result<()> {
     for log in &slice.log_files {
         let path = slice.path_of(&log.to_string());
-        read_log_keys(storage, &path, |entry| match entry {
+        read_counted_keys(storage, &path, counted, |entry| match entry {
             LogEntry::Records(batch) => {
                 let keys: Option<&StringArray> = batch
                     .column_by_name(META_COLUMNS[2])
@@ -160,6 +163,11 @@ async fn each_log_key(
     Ok(())
 }
 
+async fn counted_blocks(context: &WriteContext, slice: &FileSlice) -> Result<CountedBlocks> {
+    let version = context.config.version();
+    CountedBlocks::of(&context.storage, version, slice, &context.visibility).await
+}
+
 /// Whether the logs of a slice hold keys that its base file lacks.
 async fn logs_add_keys(context: &WriteContext, slice: &FileSlice) -> Result<bool> {
     if slice.log_files.is_empty() {
@@ -171,7 +179,8 @@ async fn logs_add_keys(context: &WriteContext, slice: &FileSlice) -> Result<bool
     let mut memory = context.env.memory.book(0);
     let mut bytes = 0;
     let mut logged: HashSet<String> = HashSet::new();
-    each_log_key(&context.storage, slice, |key| {
+    let counted = counted_blocks(context, slice).await?;
+    each_log_key(&context.storage, slice, &counted, |key| {
         if !logged.contains(key) {
             bytes += (key.len() + 2 * size_of::<String>()) as u64;
             logged.insert(key.to_owned());

@@ -14,6 +14,7 @@ mod restore;
 mod rewriting;
 mod rollback;
 mod savepoint;
+mod version_change;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub use fsck::{Check, Finding};
 pub use restore::{RestoreReport, UndoneInstant};
 pub use rollback::RollbackReport;
 pub use savepoint::Savepoint;
+pub use version_change::VersionChange;
 
 /// The services of one table. Clones are cheap.
 #[derive(Debug, Clone)]

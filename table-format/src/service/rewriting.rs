@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 
-use crate::config::TableConfig;
+use crate::config::{TableConfig, TableVersion};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::file_group::view::PartitionFiles;
@@ -98,14 +98,22 @@ pub(super) async fn remove_debris(
     Ok(())
 }
 
-/// Files that bear the instant of a plan: it has not completed, so they are what a failed attempt left.
-pub(super) fn written_by(partition: &PartitionFiles, time: &InstantTime) -> Vec<String> {
+/// Files that bear the instant of a plan: it has not completed, so they are what a failed attempt left. On version 6 the
+/// instant of a compaction is also that of the logs that were written since it was planned.
+pub(super) fn written_by(
+    partition: &PartitionFiles,
+    version: TableVersion,
+    time: &InstantTime,
+) -> Vec<String> {
     let names = partition.files.iter().map(|file| file.name.as_str());
+    let log_instant = |name: &str| {
+        let log = LogFile::parse(name, 0).filter(|_| !version.shares_logs());
+        log.map(|file| file.instant)
+    };
     names
         .filter(|name| {
             let base = BaseFile::parse(name, 0).map(|file| file.instant);
-            let instant = base.or_else(|| LogFile::parse(name, 0).map(|file| file.instant));
-            instant.as_ref() == Some(time)
+            base.or_else(|| log_instant(name)).as_ref() == Some(time)
         })
         .map(|name| join_path(&partition.partition_path, name))
         .collect()

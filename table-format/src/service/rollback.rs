@@ -17,7 +17,9 @@ use crate::timeline::metadata::{
     WriteOperation,
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
-use crate::transaction::{FailedWrites, Heartbeats, finish_pending, roll_back, unpublish};
+use crate::transaction::{
+    FailedWrites, Heartbeats, finish_pending, is_clustering, roll_back, unpublish,
+};
 
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,11 +117,10 @@ impl Services {
                 continue;
             }
             let is_pending = other.state != State::Completed;
-            let is_plan = matches!(
-                other.action,
-                Action::Compaction | Action::LogCompaction | Action::Clustering
-            );
-            if is_pending && is_plan {
+            let is_plan = is_pending
+                && (matches!(other.action, Action::Compaction | Action::LogCompaction)
+                    || is_clustering(config, timeline, other).await?);
+            if is_plan {
                 if depends_on(timeline, other, &metadata).await? {
                     return refuse(format!(
                         "{other} is to rewrite files of it; execute that first"
@@ -245,7 +246,7 @@ async fn depends_on(
         .map(name_of)
         .collect();
     let mut read: Vec<String> = Vec::new();
-    if plan.action == Action::Clustering {
+    if plan.action.comparable() == Action::ReplaceCommit {
         let planned: RequestedReplaceMetadata = timeline.read_plan(plan).await?;
         let groups = planned.clustering_plan.and_then(|plan| plan.input_groups);
         let slices = groups

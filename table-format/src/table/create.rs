@@ -12,7 +12,7 @@ use crate::file_group::Horizon;
 use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
 use crate::schema::meta::{is_meta_column, without_meta_columns};
 use crate::storage::Storage;
-use crate::table::{PROPERTIES_BACKUP_PATH, PROPERTIES_PATH, Table};
+use crate::table::{PROPERTIES_BACKUP_PATH, PROPERTIES_PATH, Table, read_config};
 use crate::timeline::archived::Selection;
 use crate::timeline::{ActiveTimeline, Instant};
 use crate::transaction::WritableTable;
@@ -190,6 +190,17 @@ pub(crate) async fn replace_config(
         .overwrite(PROPERTIES_PATH, encode(changed, env))
         .await?;
     storage.delete(PROPERTIES_BACKUP_PATH).await
+}
+
+/// Removes the backup that a change of the properties has left which died after all else was done. The caller holds the
+/// table's lock.
+pub(crate) async fn remove_backup(storage: &Storage) -> Result<()> {
+    match read_config(storage, PROPERTIES_PATH).await {
+        Ok(_) => storage.delete(PROPERTIES_BACKUP_PATH).await,
+        // Then the backup is what counts.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn encode(config: &TableConfig, env: &Env) -> Bytes {

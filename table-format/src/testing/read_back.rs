@@ -1,6 +1,6 @@
 //! Reads a table the slow and simple way, for comparison with a model: base rows, then the logs over them, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -30,7 +30,9 @@ pub async fn read_table(storage: &Storage) -> Result<BTreeMap<(String, String), 
     let visibility = Visibility::new(&timeline, Horizon::Latest);
     let mut rows = BTreeMap::new();
     for slice in latest_slices(storage, table.config(), &timeline, &visibility).await? {
-        for (key, row) in read_slice(storage, &slice).await? {
+        let is_shared = table.config().version().shares_logs();
+        let judged = is_shared.then_some(&visibility);
+        for (key, row) in read_slice(storage, &slice, judged).await? {
             if rows
                 .insert((slice.partition_path.clone(), key.clone()), row)
                 .is_some()
@@ -45,7 +47,12 @@ pub async fn read_table(storage: &Storage) -> Result<BTreeMap<(String, String), 
     Ok(rows)
 }
 
-async fn read_slice(storage: &Storage, slice: &FileSlice) -> Result<BTreeMap<String, Row>> {
+/// `judged` says which blocks count where log files are shared by instants.
+async fn read_slice(
+    storage: &Storage,
+    slice: &FileSlice,
+    judged: Option<&Visibility>,
+) -> Result<BTreeMap<String, Row>> {
     let mut rows = BTreeMap::new();
     if let Some(base) = &slice.base_file {
         let name = base.to_string();
@@ -59,25 +66,44 @@ async fn read_slice(storage: &Storage, slice: &FileSlice) -> Result<BTreeMap<Str
             }
         }
     }
+    let mut undone = BTreeSet::new();
+    let mut logs = Vec::new();
     for log in &slice.log_files {
-        for block in LogBlockReader::new(storage.read(&slice.path_of(&log.to_string())).await?) {
+        let bytes = storage.read(&slice.path_of(&log.to_string())).await?;
+        for block in LogBlockReader::new(bytes) {
             let block = block?;
-            match block.kind {
-                BlockKind::AvroData => {
-                    let mut decoder =
-                        RecordDecoder::try_new(block.header.schema().unwrap_or_default())?;
-                    for record in block.avro_records()? {
-                        decoder.decode(record?)?;
-                    }
-                    rows.extend(rows_of(&decoder.finish()?, slice, &slice.file_id)?);
-                }
-                BlockKind::Delete => {
-                    for record in block.delete_records()? {
-                        rows.remove(&record.record_key);
-                    }
-                }
-                other => return Err(Error::corrupt(log, format!("unexpected block {other:?}"))),
+            let target = block.header.target_instant_time();
+            undone.extend(target.map(str::to_owned));
+            logs.push((log, block));
+        }
+    }
+    for (log, block) in logs {
+        let instant = block.header.instant_time().unwrap_or_default();
+        let is_judged_out = match judged {
+            Some(visibility) if block.kind != BlockKind::Command => {
+                !visibility.is_committed(&instant.parse()?)
             }
+            _ => false,
+        };
+        if undone.contains(instant) || is_judged_out {
+            continue;
+        }
+        match block.kind {
+            BlockKind::AvroData => {
+                let mut decoder =
+                    RecordDecoder::try_new(block.header.schema().unwrap_or_default())?;
+                for record in block.avro_records()? {
+                    decoder.decode(record?)?;
+                }
+                rows.extend(rows_of(&decoder.finish()?, slice, &slice.file_id)?);
+            }
+            BlockKind::Delete => {
+                for record in block.delete_records()? {
+                    rows.remove(&record.record_key);
+                }
+            }
+            BlockKind::Command if judged.is_some() => {}
+            other => return Err(Error::corrupt(log, format!("unexpected block {other:?}"))),
         }
     }
     Ok(rows)

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::config::TableVersion;
 use crate::error::Error;
 
 /// A begin or completion time, `yyyyMMddHHmmssSSS`; compares as text, as Hudi does.
@@ -105,6 +106,15 @@ impl Action {
             | Self::Restore
             | Self::Savepoint
             | Self::Indexing => self,
+        }
+    }
+
+    /// Under which action a clustering is pending: on version 6 it looks like any replace commit, and only its plan tells.
+    pub(crate) fn of_clustering(version: TableVersion) -> Self {
+        if version.has_clustering_action() {
+            Self::Clustering
+        } else {
+            Self::ReplaceCommit
         }
     }
 

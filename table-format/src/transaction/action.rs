@@ -92,8 +92,8 @@ impl ServiceAction {
         let guard = TableLock::try_new(storage, env)?.acquire().await?;
         let requested = async {
             let timeline = ActiveTimeline::load(storage, config).await?;
-            let known: BTreeSet<&Instant> = writes_and_plans(seen).collect();
-            if writes_and_plans(&timeline).any(|instant| !known.contains(instant)) {
+            let known: BTreeSet<&Instant> = writes_and_plans(config, seen).collect();
+            if writes_and_plans(config, &timeline).any(|instant| !known.contains(instant)) {
                 return Ok(None);
             }
             let time = next_time(config, env, &timeline, None).await?;
@@ -106,7 +106,11 @@ impl ServiceAction {
         requested
     }
 
-    async fn announce(
+    /// Puts a plan on the timeline; the caller holds the table's lock.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when another writer took the same time.
+    pub(crate) async fn announce(
         storage: &Storage,
         env: &Env,
         config: &TableConfig,
@@ -215,12 +219,20 @@ impl ServiceAction {
 }
 
 /// What a plan of file groups depends on: completed writes, and other plans.
-fn writes_and_plans(timeline: &ActiveTimeline) -> impl Iterator<Item = &Instant> {
-    timeline
-        .instants()
-        .iter()
-        .filter(|instant| match instant.action {
-            Action::Compaction | Action::LogCompaction | Action::Clustering => true,
-            _ => instant.action.is_write() && instant.state == State::Completed,
-        })
+fn writes_and_plans<'a>(
+    config: &TableConfig,
+    timeline: &'a ActiveTimeline,
+) -> impl Iterator<Item = &'a Instant> {
+    // Some replace commits are plans where clusterings have no action of their own.
+    let has_action = config.version().has_clustering_action();
+    let is_plan = move |action: Action| match action {
+        Action::Compaction | Action::LogCompaction | Action::Clustering => true,
+        Action::ReplaceCommit => !has_action,
+        _ => false,
+    };
+    let instants = timeline.instants().iter();
+    instants.filter(move |instant| {
+        let is_completed = instant.action.is_write() && instant.state == State::Completed;
+        is_completed || is_plan(instant.action)
+    })
 }

@@ -9,7 +9,7 @@ use crate::index::groups::{FileGroups, Group};
 use crate::index::load::load_ranges;
 use crate::record::WriteBatch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
-use crate::timeline::metadata::{CommitMetadata, Payload, SCHEMA_KEY, WriteOperation, WriteStat};
+use crate::timeline::metadata::{CommitMetadata, SCHEMA_KEY, WriteOperation, WriteStat};
 use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::conflict::{
     Changes, check_conflicts, check_inserts, conflict, is_rolled_back,
@@ -182,13 +182,15 @@ impl Transaction {
         let table = WritableTable::load(storage, &self.state.options.properties).await?;
         let timeline = ActiveTimeline::load(storage, &table.config).await?;
         self.check_still_ours(&table, &timeline, replaced).await?;
-        let metadata = self.metadata(extra_metadata, replaced)?;
         let completion = next_time(&table.config, env, &timeline, Some(&self.inflight.time));
+        let completion = Some(completion.await?);
         let completed = Instant {
             state: State::Completed,
-            completion: Some(completion.await?),
+            completion: completion.filter(|_| table.config.keeps_completion_times()),
             ..self.inflight.clone()
         };
+        let metadata = self.metadata(extra_metadata, replaced)?;
+        let metadata = metadata.encode_for(table.config.version(), &completed)?;
         self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
         guard.check().await?;
         if let Some(lease) = &self.state.lease {
@@ -248,6 +250,10 @@ impl Transaction {
         )
         .await?;
         self.state.finished(&self.inflight.time);
+        if table.config.version().shares_logs() {
+            // Command blocks have taken versions of log files.
+            self.state.known.lock().await.are_groups_current = false;
+        }
         Ok(())
     }
 
@@ -279,8 +285,8 @@ impl Transaction {
         let index = self.context.index.as_ref();
         let changes = Changes::of(index, self.upserter.written()).with_replaced(index, replaced);
         refuse_planned_compactions(timeline, self.operation, replaced).await?;
-        let inserted =
-            check_conflicts(timeline, index, &self.inflight, &changes, &self.seen).await?;
+        let (context, ours) = (self.context.as_ref(), &self.inflight);
+        let inserted = check_conflicts(context, timeline, ours, &changes, &self.seen).await?;
         if inserted.is_empty() || !changes.has_inserts() || index.fixes_groups() {
             return Ok(());
         }
@@ -296,12 +302,12 @@ impl Transaction {
         check_inserts(&self.inflight, &changes, own, &inserted, &theirs.await?)
     }
 
-    /// The bytes of the completed file.
+    /// What the completed file says.
     fn metadata(
         &self,
         extra_metadata: BTreeMap<String, String>,
         replaced: &Replaced,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<CommitMetadata> {
         let mut metadata = CommitMetadata::new(self.operation);
         metadata.extra_metadata = extra_metadata;
         let name = &self.context.base_format.table_name;
@@ -318,10 +324,8 @@ impl Transaction {
         }
         if self.operation.is_replace() {
             metadata.partition_to_replace_file_ids.clone_from(replaced);
-            metadata.encode_replace_avro()
-        } else {
-            metadata.encode_avro()
         }
+        Ok(metadata)
     }
 }
 

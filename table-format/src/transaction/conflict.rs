@@ -17,6 +17,8 @@ use crate::timeline::metadata::{
 };
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::replace::Replaced;
+use crate::transaction::rollback::is_clustering;
+use crate::writer::WriteContext;
 
 /// A file group: partition path, and file id or what of it counts for the index.
 type GroupId = (String, String);
@@ -80,6 +82,20 @@ impl Changes {
         !self.inserted.is_empty()
     }
 
+    /// What of these changes a compaction stands against, which changes no row itself: logs of ours lie on top of what it
+    /// writes, unless their names say otherwise.
+    fn beside_compaction(
+        &self,
+        context: &WriteContext,
+        compaction: &Instant,
+    ) -> &BTreeSet<GroupId> {
+        if context.log_names.lie_on(&compaction.time) {
+            &self.rewritten
+        } else {
+            &self.touched
+        }
+    }
+
     /// The changes of a completed instant.
     fn of_commit(index: &dyn Index, metadata: &CommitMetadata) -> Self {
         let mut changes = Self::of(index, metadata.write_stats());
@@ -102,12 +118,13 @@ impl Changes {
 /// # Errors
 /// `Conflict`; what the store says.
 pub(crate) async fn check_conflicts(
+    context: &WriteContext,
     timeline: &ActiveTimeline,
-    index: &dyn Index,
     ours: &Instant,
     changes: &Changes,
     seen: &BTreeSet<InstantTime>,
 ) -> Result<BTreeSet<GroupId>> {
+    let index = context.index.as_ref();
     let found = timeline.find(&ours.time, ours.action);
     // Hazard 17: a Spark writer with the EAGER policy rolls back what it finds pending, and a completed file written
     // afterwards is accepted though the data is gone.
@@ -117,7 +134,7 @@ pub(crate) async fn check_conflicts(
             "another writer has rolled it back; write its rows again",
         ));
     }
-    check_plans(timeline, index, ours, changes).await?;
+    check_plans(context, timeline, ours, changes).await?;
     let mut inserted = BTreeSet::new();
     let others = timeline
         .completed_writes()
@@ -125,10 +142,9 @@ pub(crate) async fn check_conflicts(
     for other in others {
         let metadata = timeline.read_metadata(other).await?;
         let theirs = Changes::of_commit(index, &metadata);
-        // A compaction changes no row, and a log that completes after its plan lies on top of what it wrote.
         let is_compaction = metadata.compacted == Some(true);
         let mine = if is_compaction {
-            &changes.rewritten
+            changes.beside_compaction(context, other)
         } else {
             &changes.touched
         };
@@ -176,25 +192,21 @@ pub(crate) async fn check_clustered(
 
 /// Pending plans that name file groups of ours.
 async fn check_plans(
+    context: &WriteContext,
     timeline: &ActiveTimeline,
-    index: &dyn Index,
     ours: &Instant,
     changes: &Changes,
 ) -> Result<()> {
+    let index = context.index.as_ref();
     for plan in timeline.pending() {
-        let (planned, mine, what) = match plan.action {
-            Action::Clustering => (
-                clustered(timeline, plan).await?,
-                &changes.touched,
-                "replace",
-            ),
-            // Logs of ours that complete later lie on top of what the compaction will write.
-            Action::Compaction => (
-                compacted(timeline, plan).await?,
-                &changes.rewritten,
-                "compact",
-            ),
-            _ => continue,
+        let (planned, mine, what) = if is_clustering(&context.config, timeline, plan).await? {
+            let planned = clustered(timeline, plan).await?;
+            (planned, &changes.touched, "replace")
+        } else if plan.action == Action::Compaction {
+            let planned = compacted(timeline, plan).await?;
+            (planned, changes.beside_compaction(context, plan), "compact")
+        } else {
+            continue;
         };
         let planned = planned
             .into_iter()

@@ -94,6 +94,22 @@ impl FailedWrites {
         Ok(settings)
     }
 
+    /// Which writes have failed when everything is brought to rest: all of them, unless writers may be alive.
+    ///
+    /// # Errors
+    /// As [`FailedWrites::from_properties`].
+    pub(crate) fn at_rest(env: &Env, properties: &BTreeMap<String, String>) -> Result<Self> {
+        let policy = if env.locks.is_optimistic() {
+            FailedWritesPolicy::Lazy
+        } else {
+            FailedWritesPolicy::Eager
+        };
+        Ok(Self {
+            policy,
+            ..Self::from_properties(properties)?
+        })
+    }
+
     /// Since a beat at `beat`, has the writer been silent for too long?
     fn is_expired(&self, beat: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         let silence = (now - beat).to_std().unwrap_or(Duration::ZERO);

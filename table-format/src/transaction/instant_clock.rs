@@ -57,6 +57,17 @@ pub(crate) fn instant_time_at(moment: DateTime<Utc>, is_utc: bool) -> Result<Ins
         .parse()
 }
 
+/// The instant time `millis` later, or earlier; a time that is no date stays what it is.
+pub(crate) fn shifted(time: &InstantTime, millis: i64) -> Result<InstantTime> {
+    match parse(time) {
+        Some(date) => (date + TimeDelta::milliseconds(millis))
+            .format(FORMAT)
+            .to_string()
+            .parse(),
+        None => Ok(time.clone()),
+    }
+}
+
 /// Seconds from one instant to another; `None` when one of them is no date.
 pub(crate) fn seconds_between(from: &InstantTime, to: &InstantTime) -> Option<i64> {
     Some((parse(to)? - parse(from)?).num_seconds())

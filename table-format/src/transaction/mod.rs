@@ -23,13 +23,13 @@ pub(crate) use conflict::check_clustered;
 pub(crate) use heartbeat::{
     FailedWrites, FailedWritesPolicy, Heartbeat, Heartbeats, heartbeat_path,
 };
-pub(crate) use instant_clock::{instant_time_at, seconds_between};
+pub(crate) use instant_clock::{instant_time_at, seconds_between, shifted};
 pub(crate) use lock::TableLock;
 pub use lock::WriterLease;
 pub(crate) use replace::Replaced;
 pub(crate) use rollback::{
     Debris, Purpose, delete_markers, finish_pending, finish_restore, info_of, is_clustering,
-    list_table, roll_back, unpublish,
+    list_table, roll_back, roll_back_pending, unpublish,
 };
 pub(crate) use state::{WritableTable, disable_metadata_table, next_time};
 pub use table_writer::TableWriter;

@@ -24,7 +24,7 @@ use crate::transaction::instant_clock::next_instant_time;
 use crate::transaction::lock::{TableLock, WriterLease};
 use crate::writer::WriterOptions;
 
-/// Writers of version 8 leave the name of a single field out of its key when this is true.
+/// Writers up to version 8 leave the name of a single field out of its key when this is true.
 const BARE_COMPLEX_KEYS: &str = "hoodie.write.complex.keygen.new.encoding";
 
 /// Shared by a writer and its transactions.
@@ -105,11 +105,6 @@ impl WritableTable {
         properties: &BTreeMap<String, String>,
     ) -> Result<Self> {
         let refuse = |what: String| Error::unsupported(format!("table {}: {what}", config.name()));
-        if config.version() < TableVersion::Eight {
-            return Err(refuse(
-                "version 6 tables can be read only; upgrade the table first".to_owned(),
-            ));
-        }
         if !config.populates_meta_fields() {
             return Err(refuse(
                 "tables without meta columns can be read only".to_owned(),
@@ -177,7 +172,7 @@ fn key_generator(
     properties: &BTreeMap<String, String>,
 ) -> Result<KeyGenerator> {
     let fields = config.record_key_fields();
-    let is_bare = config.version() == TableVersion::Eight
+    let is_bare = config.version() <= TableVersion::Eight
         && properties
             .get(BARE_COMPLEX_KEYS)
             .is_some_and(|value| value.trim() == "true");

@@ -21,7 +21,7 @@ use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
 use crate::schema::evolution::SchemaHistory;
 use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
-use crate::timeline::metadata::{CommitMetadata, Payload, WriteOperation};
+use crate::timeline::metadata::{CommitMetadata, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::announced::announced;
 use crate::transaction::commit::Transaction;
@@ -31,7 +31,8 @@ use crate::transaction::replace::requested_content;
 use crate::transaction::rollback::{roll_back, roll_back_pending};
 use crate::transaction::state::{Known, TableState, WritableTable};
 use crate::writer::{
-    ChangeLogFormat, DataFiles, EarlyDetection, OrderingColumns, WriteContext, WriterOptions,
+    ChangeLogFormat, DataFiles, EarlyDetection, LogNames, OrderingColumns, WriteContext,
+    WriterOptions,
 };
 
 /// Between two looks at a write that is only announced.
@@ -145,21 +146,22 @@ impl TableWriter {
     /// the table has become one that can only be read.
     pub async fn begin(&mut self, operation: WriteOperation) -> Result<Transaction> {
         let state = &self.state;
-        let (table, timeline, requested, heartbeat) = loop {
+        let (table, timeline, requested) = loop {
             let (table, timeline) = self.refresh().await?;
             let guard = state.lock.acquire().await?;
             let requested = self.request(&table, &guard, operation).await;
             guard.release().await;
-            if let Some((requested, heartbeat)) = requested? {
-                break (table, timeline, requested, heartbeat);
+            if let Some(requested) = requested? {
+                break (table, timeline, requested);
             }
             tokio::time::sleep(ANNOUNCED_PAUSE).await;
         };
+        let (requested, log_names, heartbeat) = requested;
         let inflight = Instant {
             state: State::Inflight,
             ..requested
         };
-        let plan = CommitMetadata::new(operation).encode_avro()?;
+        let plan = CommitMetadata::new(operation).encode_for(table.config.version(), &inflight)?;
         state
             .storage
             .create(&timeline.path_of(&inflight), plan.into())
@@ -172,6 +174,7 @@ impl TableWriter {
             &inflight,
             operation,
             &timeline,
+            log_names,
         )?;
         let groups = known.groups.as_ref().clone();
         drop(known);
@@ -197,7 +200,7 @@ impl TableWriter {
         table: &WritableTable,
         guard: &LockGuard,
         operation: WriteOperation,
-    ) -> Result<Option<(Instant, Option<Heartbeat>)>> {
+    ) -> Result<Option<(Instant, LogNames, Option<Heartbeat>)>> {
         let state = &self.state;
         let (storage, failed_writes) = (&state.storage, &state.options.failed_writes);
         let timeline = ActiveTimeline::load(storage, &table.config).await?;
@@ -214,6 +217,8 @@ impl TableWriter {
             state: State::Requested,
             completion: None,
         };
+        // Under the lock: no compaction is planned meanwhile where log files bear its instant.
+        let log_names = LogNames::of(&table.config, &timeline, &requested.time).await?;
         guard.check().await?;
         if let Some(lease) = &state.lease {
             lease.check().await?;
@@ -224,7 +229,7 @@ impl TableWriter {
         let path = timeline.path_of(&requested);
         let content = requested_content(operation)?;
         match state.storage.create(&path, content.into()).await {
-            Ok(()) => Ok(Some((requested, heartbeat))),
+            Ok(()) => Ok(Some((requested, log_names, heartbeat))),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 state.finished(&requested.time);
                 let what = "another writer began an instant at the same moment; try again";
@@ -271,10 +276,13 @@ impl TableWriter {
         }
         let table = WritableTable::load(&state.storage, &state.options.properties).await?;
         let mut timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
-        if self.roll_back_dead(&table, &timeline).await? {
+        let is_rolled_back = self.roll_back_dead(&table, &timeline).await?;
+        if is_rolled_back {
             timeline = ActiveTimeline::load(&state.storage, &table.config).await?;
         }
         let mut known = state.known.lock().await;
+        // Command blocks have taken versions of log files.
+        known.are_groups_current &= !(is_rolled_back && table.config.version().shares_logs());
         let completed: BTreeSet<Instant> = timeline.completed_writes().cloned().collect();
         if !known.are_groups_current || known.instants != completed {
             let (schema, groups) = (&known.schema, &known.groups);
@@ -354,12 +362,17 @@ fn write_context(
     instant: &Instant,
     operation: WriteOperation,
     timeline: &ActiveTimeline,
+    log_names: LogNames,
 ) -> Result<WriteContext> {
     let name = table.config.name();
     let (storage, env, options) = (&state.storage, &state.env, &state.options);
     let early = EarlyDetection::of(storage, env, &table.config, options, &instant.time);
     let with_meta = with_meta_columns(schema);
     let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
+    let mut visibility = Visibility::new(timeline, Horizon::Latest);
+    if table.config.version().shares_logs() {
+        visibility = visibility.with_own(&instant.time);
+    }
     Ok(WriteContext {
         storage: state.storage.clone(),
         env: state.env.clone(),
@@ -380,10 +393,11 @@ fn write_context(
         partitions: table.partitions.clone(),
         ordering: OrderingColumns::try_new(&table.config, schema)?,
         delete_marks: DeleteMarks::try_new(&table.config, schema, &state.options.properties)?,
-        visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
+        visibility: Arc::new(visibility),
         is_merge_on_read: table.config.table_type() == TableType::MergeOnRead,
         change_log: ChangeLogFormat::of_table(&table.config, schema)?.map(Arc::new),
         files: DataFiles::new(state.storage.clone(), instant.time.clone())
             .with_early_detection(early),
+        log_names,
     })
 }

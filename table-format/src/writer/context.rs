@@ -20,7 +20,7 @@ use crate::timeline::InstantTime;
 use crate::timeline::metadata::WriteOperation;
 use crate::writer::change_log::ChangeLogFormat;
 use crate::writer::ordering::OrderingColumns;
-use crate::writer::{DataFiles, WriterOptions};
+use crate::writer::{DataFiles, LogNames, WriterOptions};
 
 /// The table, the instant and the settings of a write.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(crate) struct WriteContext {
     /// How changes are logged beside the rows, if the table wants that.
     pub(crate) change_log: Option<Arc<ChangeLogFormat>>,
     pub(crate) files: DataFiles,
+    /// What its log files are called.
+    pub(crate) log_names: LogNames,
 }
 
 impl WriteContext {

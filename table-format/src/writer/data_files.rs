@@ -14,6 +14,7 @@ use crate::file_group::{BaseFile, LogFile, join_path};
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
 use crate::writer::early_conflict::EarlyDetection;
+use crate::writer::log_names::LogPlace;
 
 /// Where marker folders lie.
 pub(crate) const MARKER_ROOT: &str = ".hoodie/.temp";
@@ -23,8 +24,10 @@ pub(crate) const PARTITION_METADATA: &str = ".hoodie_partition_metadata";
 /// What a file is to its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MarkerKind {
-    /// The first base file of a group, or a log file. (A marker of kind APPEND makes Spark's rollback fail from version 8 on.)
+    /// The first base file of a group, or, since version 8, a log file.
     Create,
+    /// A log file of version 6. (From version 8 on such a marker makes Spark's rollback fail.)
+    Append,
     /// A base file that replaces an older one.
     Merge,
 }
@@ -33,6 +36,7 @@ impl MarkerKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
+            Self::Append => "APPEND",
             Self::Merge => "MERGE",
         }
     }
@@ -108,29 +112,24 @@ impl DataFiles {
         Ok(NewFile { file, task, path })
     }
 
-    /// A log file of group `file_id`, the `version`-th of this instant.
+    /// A log file of group `file_id`.
     pub(crate) async fn new_log_file(
         &self,
         partition_path: &str,
         file_id: &str,
-        version: u32,
+        place: &LogPlace,
     ) -> Result<NewFile<LogFile>> {
         let task = self.next_task.fetch_add(1, Ordering::Relaxed);
         let file = LogFile {
             file_id: file_id.to_owned(),
-            instant: self.instant.clone(),
-            version,
-            write_token: Some(format!("{task}-0-{}", self.attempt)),
+            instant: place.instant.clone(),
+            version: place.version,
+            write_token: Some(format!("{task}-{}-{}", place.stage, self.attempt)),
             is_cdc: false,
             size_bytes: 0,
         };
         let path = self
-            .announce(
-                partition_path,
-                file_id,
-                &file.to_string(),
-                MarkerKind::Create,
-            )
+            .announce(partition_path, file_id, &file.to_string(), place.marker)
             .await?;
         Ok(NewFile { file, task, path })
     }

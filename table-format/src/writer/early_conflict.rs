@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::{BaseFile, LogFile, join_path};
 use crate::storage::Storage;
 use crate::timeline::{Action, ActiveTimeline, InstantTime};
-use crate::transaction::{FailedWrites, Heartbeats};
+use crate::transaction::{FailedWrites, Heartbeats, is_clustering};
 use crate::writer::data_files::MARKER_ROOT;
 use crate::writer::options::WriterOptions;
 
@@ -73,16 +73,14 @@ impl EarlyDetection {
         others.retain(|other| beats.is_alive(other, now, &self.failed_writes));
         if !others.is_empty() {
             let timeline = ActiveTimeline::load(&self.storage, &self.config).await?;
-            let services: Vec<&InstantTime> = timeline
-                .pending()
-                .filter(|instant| {
-                    matches!(
-                        instant.action,
-                        Action::Compaction | Action::LogCompaction | Action::Clustering
-                    )
-                })
-                .map(|instant| &instant.time)
-                .collect();
+            let mut services: Vec<&InstantTime> = Vec::new();
+            for pending in timeline.pending() {
+                let is_compaction =
+                    matches!(pending.action, Action::Compaction | Action::LogCompaction);
+                if is_compaction || is_clustering(&self.config, &timeline, pending).await? {
+                    services.push(&pending.time);
+                }
+            }
             others.retain(|other| !services.contains(&other));
         }
         Ok(others)

@@ -17,6 +17,7 @@ use crate::timeline::metadata::WriteStat;
 use crate::writer::bulk_insert::{to_i64, zero_stat};
 use crate::writer::context::WriteContext;
 use crate::writer::copy_on_write::GroupChanges;
+use crate::writer::log_names::LogPlace;
 use crate::writer::stamp::MetaStamp;
 
 /// The ordering value of a delete on tables where the later write wins. Java: OrderingValues#getDefault.
@@ -30,14 +31,10 @@ pub(crate) async fn append_to_log(
     new_rows: u64,
 ) -> Result<(Group, WriteStat)> {
     let slice = &group.slice;
-    let earlier = slice
-        .log_files
-        .iter()
-        .filter(|log| log.instant == context.instant);
-    let version = earlier.map(|log| log.version).max().unwrap_or(0) + 1;
+    let place = context.log_names.next(slice);
     let new = context
         .files
-        .new_log_file(&slice.partition_path, &slice.file_id, version)
+        .new_log_file(&slice.partition_path, &slice.file_id, &place)
         .await?;
     let stamp = MetaStamp {
         instant: context.instant.clone(),
@@ -64,7 +61,7 @@ pub(crate) async fn append_to_log(
     let bytes = upload.finish().await?;
     let mut log = new.file;
     log.size_bytes = bytes;
-    let beneath = Beneath::of(context, &group.slice, &log);
+    let beneath = Beneath::of(context, place, &group.slice, &log);
     let stat = WriteStat {
         file_id: Some(group.slice.file_id.clone()),
         path: Some(new.path),
@@ -88,8 +85,8 @@ pub(crate) async fn append_to_log(
     Ok((group, stat))
 }
 
-/// What a stat says of the slice that a log lies on. Only tables that log changes need it: there the log itself tells them,
-/// together with what is beneath. Java: HoodieAppendHandle#populateWriteStatWithMetadataTableFields.
+/// What a stat says of the slice that a log lies on. Tables that log changes need it: there the log itself tells them,
+/// together with what is beneath. So does version 6, where the log belongs to that slice. Java: HoodieAppendHandle#init.
 struct Beneath {
     instant: String,
     base_file: String,
@@ -97,24 +94,32 @@ struct Beneath {
 }
 
 impl Beneath {
-    fn of(context: &WriteContext, slice: &FileSlice, log: &LogFile) -> Self {
-        if context.change_log.is_none() {
+    fn of(context: &WriteContext, place: LogPlace, slice: &FileSlice, log: &LogFile) -> Self {
+        let is_shared = context.config.version().shares_logs();
+        if context.change_log.is_none() && !is_shared {
             return Self {
                 instant: context.instant.to_string(),
                 base_file: String::new(),
                 log_files: vec![log.to_string()],
             };
         }
+        let beneath = slice
+            .log_files
+            .iter()
+            .filter(|log| !is_shared || log.instant == place.instant);
+        let log_files = beneath.chain([log]).map(ToString::to_string).collect();
+        if is_shared {
+            return Self {
+                instant: place.instant.to_string(),
+                base_file: place.base_file,
+                log_files,
+            };
+        }
         let base = slice.base_file.as_ref();
         Self {
             instant: slice.base_instant.to_string(),
             base_file: base.map_or_else(String::new, ToString::to_string),
-            log_files: slice
-                .log_files
-                .iter()
-                .chain([log])
-                .map(ToString::to_string)
-                .collect(),
+            log_files,
         }
     }
 }

@@ -98,21 +98,24 @@ impl WriterOptions {
                     bad_value("hoodie.index.bloom.fpp", fpp, "a number from 1e-12 to 1")
                 })?;
         }
-        let bytes = |key: &str, target: &mut u64| -> Result<()> {
+        let bytes_from = |least: u64, key: &str, target: &mut u64| -> Result<()> {
             match properties.get(key) {
                 None => Ok(()),
                 Some(text) => {
                     *target = text
                         .parse()
                         .ok()
-                        .filter(|&bytes| bytes > 0)
+                        .filter(|&bytes| bytes >= least)
                         .ok_or_else(|| bad_value(key, text, "a number of bytes"))?;
                     Ok(())
                 }
             }
         };
+        let bytes = |key: &str, target: &mut u64| bytes_from(1, key, target);
         bytes("hoodie.parquet.max.file.size", &mut options.file_bytes_max)?;
-        bytes(
+        // With none no file is small, and new rows get files of their own.
+        bytes_from(
+            0,
             "hoodie.parquet.small.file.limit",
             &mut options.small_file_bytes,
         )?;
@@ -257,6 +260,8 @@ mod tests {
             (set.file_bytes_max, set.small_file_bytes),
             (1_048_576, 1_048_576)
         );
+        let none_small = options(&[("hoodie.parquet.small.file.limit", "0")]).unwrap();
+        assert_eq!(none_small.small_file_bytes, 0);
         for (key, value) in [
             ("hoodie.parquet.compression.codec", "brotli"),
             ("hoodie.parquet.max.file.size", "0"),

@@ -19,3 +19,4 @@ mod random;
 mod restore;
 mod rollback_v6;
 mod scenario;
+mod versions;

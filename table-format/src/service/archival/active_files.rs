@@ -101,6 +101,25 @@ impl TimelineFolder {
         })
     }
 
+    /// The files of an instant in all of its states, as the archive of version 6 keeps them.
+    ///
+    /// # Errors
+    /// As [`TimelineFolder::row`].
+    pub(super) async fn states(
+        &self,
+        storage: &Storage,
+        files: &ActiveFiles,
+    ) -> Result<Vec<(Instant, Bytes)>> {
+        let mut states = Vec::new();
+        for pending in [&files.requested, &files.inflight].into_iter().flatten() {
+            let bytes = self.content(storage, Some(pending)).await?;
+            states.push((pending.clone(), bytes.unwrap_or_default()));
+        }
+        let row = self.row(storage, files).await?;
+        states.push((row.instant, row.metadata.unwrap_or_default()));
+        Ok(states)
+    }
+
     /// Plans lie in requested files; of a replace commit the inflight file counts, when it says anything.
     /// Java: MetadataConversionUtils#createLSMTimelineInstant.
     async fn plan(&self, storage: &Storage, files: &ActiveFiles) -> Result<Option<Bytes>> {

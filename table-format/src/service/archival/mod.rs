@@ -2,11 +2,15 @@
 //! was on its first day.
 //!
 //! In this order, so that a crash at any point leaves every instant in one place or in both, and never in none: the file with
-//! the instants, the manifest that names it, `_version_`, and only then the instants' own files. A run that finds instants in
-//! both places deletes them from the timeline before it does anything else. Java: TimelineArchiverV2, LSMTimelineWriter.
+//! the instants, the manifest that names it, `_version_` (version 6 has neither), and only then the instants' own files. A run
+//! that finds instants in both places deletes them from the timeline before it does anything else. Java: TimelineArchiverV1
+//! and V2, LSMTimelineWriter.
 
 mod active_files;
+mod archive;
+mod convert;
 mod facts;
+mod legacy_writer;
 mod lsm_writer;
 mod options;
 mod plan;
@@ -14,19 +18,17 @@ mod tree;
 
 use std::collections::BTreeSet;
 
-use futures::{StreamExt, TryStreamExt, stream};
-
-use crate::config::{TableConfig, TableType, TableVersion};
+use crate::config::{TableConfig, TableType};
 use crate::error::{Error, Result};
 use crate::service::Services;
-use crate::timeline::archived::{ArchivedTimeline, LsmFile};
+use crate::timeline::archived::ArchivedTimeline;
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::transaction::{TableLock, delete_markers};
 use crate::writer::MARKER_ROOT;
 
-use active_files::{ActiveFiles, TimelineFolder};
+use active_files::TimelineFolder;
+use archive::Archive;
 use options::ArchivalOptions;
-use tree::ArchiveTree;
 
 pub use plan::{Limit, Reason};
 
@@ -54,8 +56,8 @@ impl Services {
     /// What [`Services::archive`] would do now.
     ///
     /// # Errors
-    /// `Invalid` for settings that make no sense; `Unsupported` for version 6 and for metadata tables; `Corrupt` when the
-    /// timeline cannot be read; what the store says.
+    /// `Invalid` for settings that make no sense; `Unsupported` for metadata tables; `Corrupt` when the timeline cannot be
+    /// read; what the store says.
     pub async fn plan_archival(&self) -> Result<ArchivalPlan> {
         let options = ArchivalOptions::from_properties(&self.properties)?;
         let (config, timeline) = self.load().await?;
@@ -111,7 +113,7 @@ impl Services {
         timeline: &ActiveTimeline,
         options: &ArchivalOptions,
     ) -> Result<ArchivalPlan> {
-        check_supported(config, self.storage.location())?;
+        check_supported(self.storage.location())?;
         let left_over = self.left_over(config, timeline).await?;
         let last_clean = facts::last_clean(timeline, options.stops_at_clean).await?;
         let is_merge_on_read = config.table_type() == TableType::MergeOnRead;
@@ -151,7 +153,7 @@ impl Services {
         let times: BTreeSet<InstantTime> =
             active.iter().map(|instant| instant.time.clone()).collect();
         let archive = ArchivedTimeline::load(&self.storage, config).await?;
-        let archived = archive.instants_at(&times).await?;
+        let archived = archive.last_run().instants_at(&times).await?;
         Ok(archived
             .into_iter()
             .filter(|instant| active.contains(instant))
@@ -170,48 +172,19 @@ impl Services {
             let files = folder.files_of(&plan.left_over);
             folder.delete(&self.storage, &files).await?;
         }
-        let mut tree = ArchiveTree::load(&self.storage, &self.env, config.archive_dir()).await?;
+        let mut archive = Archive::load(&self.storage, &self.env, config).await?;
         if !plan.instants.is_empty() {
             let files = folder.files_of(&plan.instants);
-            self.store(&mut tree, &folder, &files, options.batch)
+            let (storage, env) = (&self.storage, &self.env);
+            archive
+                .store(storage, env, &folder, &files, options.batch)
                 .await?;
             self.delete_left_markers(&plan.instants).await?;
             folder.delete(&self.storage, &files).await?;
             tracing::info!(table = config.name(), instants = files.len(), "archived");
         }
-        let merges = tree.merge(options).await?;
+        let merges = archive.merge(options).await?;
         Ok(ArchivalReport { plan, merges })
-    }
-
-    /// Writes a new file of the archive and makes it count. A batch of instants is held at a time.
-    async fn store(
-        &self,
-        tree: &mut ArchiveTree<'_>,
-        folder: &TimelineFolder,
-        files: &[ActiveFiles],
-        batch: usize,
-    ) -> Result<()> {
-        let (Some(first), Some(last)) = (files.first(), files.last()) else {
-            return Ok(());
-        };
-        let file = LsmFile {
-            min: first.completed.time.clone(),
-            max: last.completed.time.clone(),
-            level: 0,
-        };
-        let mut writer = tree.writer(&file).await?;
-        for files in files.chunks(batch) {
-            let rows: Vec<_> = stream::iter(files)
-                .map(|files| folder.row(&self.storage, files))
-                .buffered(batch)
-                .try_collect()
-                .await?;
-            let bytes = rows.iter().map(lsm_writer::Row::bytes).sum();
-            let _held = self.env.memory.book(bytes);
-            writer.write(lsm_writer::batch(&rows)?).await?;
-        }
-        let size_bytes = writer.finish().await?;
-        tree.publish(file, size_bytes, &BTreeSet::new()).await
     }
 
     /// Markers of an archived instant tell nobody anything any more.
@@ -232,13 +205,7 @@ impl Services {
     }
 }
 
-fn check_supported(config: &TableConfig, location: &str) -> Result<()> {
-    if config.version() == TableVersion::Six {
-        return Err(Error::unsupported(format!(
-            "table {}: the timeline of version 6 is archived by Hudi only; upgrade the table, or let Spark archive it",
-            config.name()
-        )));
-    }
+fn check_supported(location: &str) -> Result<()> {
     if location.ends_with("/.hoodie/metadata") {
         return Err(Error::unsupported(format!(
             "{location} is a metadata table; it is archived by the engine that writes it"

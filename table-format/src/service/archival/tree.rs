@@ -6,16 +6,17 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 
-use super::lsm_writer::{LsmWriter, conform};
+use super::lsm_writer::{LsmWriter, Row, conform};
 use super::options::ArchivalOptions;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::join_path;
 use crate::storage::Storage;
 use crate::timeline::archived::lsm_rows::{
-    ACTION, COMPLETION_TIME, INSTANT_TIME, LsmRows, METADATA, PLAN, VERSION,
+    self, ACTION, COMPLETION_TIME, INSTANT_TIME, LsmRows, METADATA, PLAN, VERSION,
 };
 use crate::timeline::archived::manifest::{
     Manifest, ManifestEntry, VERSION_FILE, current_number, manifest_name, manifest_number,
@@ -143,6 +144,38 @@ impl<'a> ArchiveTree<'a> {
             }
         }
         sources
+    }
+
+    /// Its files, by begin time.
+    pub(super) fn files(&self) -> Vec<ManifestEntry> {
+        let mut entries = self.manifest.entries.clone();
+        entries.sort_unstable_by(|left, right| left.file.cmp(&right.file));
+        entries
+    }
+
+    /// The instants of a file with the bytes of their files, in batches.
+    ///
+    /// # Errors
+    /// `Corrupt` when the file breaks its format; what the store says.
+    pub(super) async fn rows(
+        &self,
+        entry: &ManifestEntry,
+    ) -> Result<BoxStream<'static, Result<Vec<Row>>>> {
+        let path = self.path(&entry.file.to_string());
+        let rows = LsmRows::open(self.storage, path, entry.size_bytes).await?;
+        let columns = [INSTANT_TIME, COMPLETION_TIME, ACTION, METADATA, PLAN];
+        let batches = rows.batches(&columns, &Selection::default(), None)?;
+        let rows = batches.map(|batch| -> Result<Vec<Row>> {
+            let rows = lsm_rows::with_plans(&batch?)?.into_iter();
+            Ok(rows
+                .map(|(instant, metadata, plan)| Row {
+                    instant,
+                    metadata,
+                    plan,
+                })
+                .collect())
+        });
+        Ok(rows.boxed())
     }
 
     async fn merge_files(&mut self, level: u8, sources: Vec<ManifestEntry>) -> Result<()> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Mutex;
 
-use crate::config::TableConfig;
+use crate::config::{TableConfig, TableVersion};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::PartitionFiles;
@@ -124,14 +124,26 @@ impl Execution<'_> {
             .map(|instant| instant.time.clone())
             .collect();
         let replaced = inputs.replaced();
-        let metadata = metadata_of(schema, written, &replaced)?;
         let config = require_version(self.storage, self.config).await?;
+        let completed = Instant {
+            state: State::Completed,
+            ..self.pending.clone()
+        };
+        let metadata = metadata_of(schema, written, &replaced);
+        let metadata = metadata.encode_for(config.version(), &completed)?;
         disable_metadata_table(self.storage, self.env, &config).await?;
         let check = async |timeline: &ActiveTimeline| {
             self.heartbeat.map_or(Ok(()), Heartbeat::check)?;
             check_still_ours(self.storage, timeline, self.pending, written).await?;
             check_clustered(timeline, self.pending, &replaced, &seen).await?;
-            remove_strays(self.storage, &self.pending.time, &replaced, written).await
+            remove_strays(
+                self.storage,
+                config.version(),
+                &self.pending.time,
+                &replaced,
+                written,
+            )
+            .await
         };
         match action.complete_if(metadata, check).await? {
             Completed::Now(instant) => Ok(instant),
@@ -232,15 +244,15 @@ async fn rewrite_all(
     Ok(written.into_iter().flatten().collect())
 }
 
-/// The bytes of the completed file.
-fn metadata_of(schema: String, written: &[RewrittenFile], replaced: &Replaced) -> Result<Vec<u8>> {
+/// What the completed file says.
+fn metadata_of(schema: String, written: &[RewrittenFile], replaced: &Replaced) -> CommitMetadata {
     let mut metadata = CommitMetadata::new(WriteOperation::Cluster);
     metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), schema)]);
     for file in written {
         metadata.add_stat(file.stat.clone());
     }
     metadata.partition_to_replace_file_ids.clone_from(replaced);
-    metadata.encode_replace_avro()
+    metadata
 }
 
 /// The table's settings, read anew (hazard 26).
@@ -284,6 +296,7 @@ async fn check_still_ours(
 /// up may have come after we looked for its debris. Java: HoodieTable#reconcileAgainstMarkers.
 async fn remove_strays(
     storage: &Storage,
+    version: TableVersion,
     time: &InstantTime,
     replaced: &Replaced,
     written: &[RewrittenFile],
@@ -294,7 +307,7 @@ async fn remove_strays(
             partition_path: partition_path.clone(),
             files: storage.list(partition_path).await?.files,
         };
-        for path in written_by(&partition, time) {
+        for path in written_by(&partition, version, time) {
             if !ours.contains(path.as_str()) {
                 storage.delete(&path).await?;
             }

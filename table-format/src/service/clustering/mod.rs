@@ -16,11 +16,12 @@ mod rewrite;
 mod sort;
 mod trigger;
 
-use crate::config::{TableConfig, TableVersion};
+use crate::config::TableConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::Services;
 use crate::service::compaction::Due;
-use crate::timeline::{Action, Instant, InstantTime};
+use crate::timeline::{Instant, InstantTime};
+use crate::transaction::is_clustering;
 
 use execute::may_be_taken_up;
 use options::ClusteringOptions;
@@ -74,11 +75,14 @@ impl Services {
     /// # Errors
     /// What the store says.
     pub async fn pending_clusterings(&self) -> Result<Vec<Instant>> {
-        let (_, timeline) = self.load().await?;
-        let pending = timeline
-            .pending()
-            .filter(|instant| instant.action == Action::Clustering);
-        Ok(pending.cloned().collect())
+        let (config, timeline) = self.load().await?;
+        let mut clusterings = Vec::new();
+        for pending in timeline.pending() {
+            if is_clustering(&config, &timeline, pending).await? {
+                clusterings.push(pending.clone());
+            }
+        }
+        Ok(clusterings)
     }
 
     /// Executes a planned clustering, or begins again where an earlier attempt failed.
@@ -89,17 +93,15 @@ impl Services {
     /// store says. The plan stays, and may be executed again.
     pub async fn execute_clustering(&self, time: &InstantTime) -> Result<ExecutedClustering> {
         let (config, timeline) = self.load().await?;
-        let pending = timeline
-            .pending()
-            .find(|instant| instant.time == *time && instant.action == Action::Clustering)
-            .cloned()
-            .ok_or_else(|| {
-                let message = format!(
-                    "table {}: no clustering {time} is pending; `lakebed table timeline` lists those that are",
-                    config.name()
-                );
-                Error::new(ErrorKind::NotFound, message)
-            })?;
+        let pending = self.pending_clusterings().await?;
+        let pending = pending.into_iter().find(|instant| instant.time == *time);
+        let pending = pending.ok_or_else(|| {
+            let message = format!(
+                "table {}: no clustering {time} is pending; `lakebed table timeline` lists those that are",
+                config.name()
+            );
+            Error::new(ErrorKind::NotFound, message)
+        })?;
         check_can_cluster(&config)?;
         let options = ClusteringOptions::from_properties(&self.properties)?;
         execute::execute(
@@ -172,9 +174,6 @@ fn check_can_cluster(config: &TableConfig) -> Result<()> {
         );
         Err(Error::unsupported(message))
     };
-    if config.version() < TableVersion::Eight {
-        return refuse("version 6 tables can be read only".to_owned());
-    }
     if !config.populates_meta_fields() {
         return refuse("it has no meta columns".to_owned());
     }

@@ -51,7 +51,7 @@ pub(super) async fn schedule(
             return Ok(None);
         }
         let plan = plan_of(storage, &groups, options).encode_avro()?;
-        let action = Action::Clustering;
+        let action = Action::of_clustering(config.version());
         let requested =
             ServiceAction::request_if_unchanged(storage, env, config, &timeline, action, plan);
         if let Some(requested) = requested.await? {

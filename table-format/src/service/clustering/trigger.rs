@@ -3,7 +3,7 @@
 //! Java: ClusteringPlanActionExecutor#createClusteringPlan, BaseHoodieTimeline#getLastClusteringInstant.
 
 use crate::error::Result;
-use crate::timeline::metadata::WriteOperation;
+use crate::timeline::metadata::{RequestedReplaceMetadata, WriteOperation};
 use crate::timeline::{Action, ActiveTimeline, Instant, State};
 
 /// After how many commits a clustering is due.
@@ -46,8 +46,12 @@ pub(super) async fn is_clustering(timeline: &ActiveTimeline, instant: &Instant) 
     if instant.action == Action::Clustering {
         return Ok(true);
     }
-    if instant.action != Action::ReplaceCommit || instant.state != State::Completed {
+    if instant.action != Action::ReplaceCommit {
         return Ok(false);
+    }
+    if instant.state != State::Completed {
+        let planned: RequestedReplaceMetadata = timeline.read_plan(instant).await?;
+        return Ok(planned.clustering_plan.is_some());
     }
     let metadata = timeline.read_metadata(instant).await?;
     Ok(metadata.operation()? == Some(WriteOperation::Cluster))

@@ -15,9 +15,7 @@ use crate::schema::evolution::SchemaHistory;
 use crate::service::rewriting::{Rewriter, remove_debris};
 use crate::storage::Storage;
 use crate::table::Table;
-use crate::timeline::metadata::{
-    CommitMetadata, CompactionPlan, Payload, SCHEMA_KEY, WriteOperation,
-};
+use crate::timeline::metadata::{CommitMetadata, CompactionPlan, SCHEMA_KEY, WriteOperation};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::{Completed, ServiceAction, delete_markers, disable_metadata_table};
 
@@ -80,7 +78,8 @@ pub(super) async fn execute(
     for slice in &merged {
         metadata.add_stat(slice.stat.clone());
     }
-    let instant = match action.complete_as_first(metadata.encode_avro()?).await? {
+    let payload = metadata.encode_for(config.version(), action.instant())?;
+    let instant = match action.complete_as_first(payload).await? {
         Completed::Now(instant) => instant,
         Completed::Before(instant) => {
             let paths = merged.iter().filter_map(|slice| slice.stat.path.as_ref());

@@ -13,7 +13,7 @@ mod plan;
 mod strategy;
 mod trigger;
 
-use crate::config::{TableConfig, TableType, TableVersion};
+use crate::config::{TableConfig, TableType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::Services;
 use crate::timeline::{Action, Instant, InstantTime};
@@ -62,11 +62,13 @@ pub struct ExecutedCompaction {
 
 impl Services {
     /// Plans a compaction of the slices that `hoodie.compaction.strategy` chooses: those with logs whose file groups stand
-    /// in no other plan. `None` when it is not due or there is nothing to merge; nothing is written then.
+    /// in no other plan. `None` when it is not due or there is nothing to merge; nothing is written then. On version 6 none is
+    /// due while a write is pending: its logs would be lost to the plan.
     ///
     /// # Errors
-    /// `Unsupported` for a table that is not merge-on-read or of version 6; `Invalid` for a bad setting; `Conflict` when
-    /// writers complete so quickly one after the other that no plan can be complete; what the store says.
+    /// `Unsupported` for a table that is not merge-on-read; `Invalid` for a bad setting; `Conflict` when writers complete so
+    /// quickly one after the other that no plan can be complete, or, on version 6, a write is pending and the plan is to be
+    /// made at once; what the store says.
     pub async fn schedule_compaction(&self, due: Due) -> Result<Option<PlannedCompaction>> {
         let (config, timeline) = self.load().await?;
         check_has_logs(&config)?;
@@ -158,9 +160,6 @@ fn check_has_logs(config: &TableConfig) -> Result<()> {
     };
     if config.table_type() != TableType::MergeOnRead {
         return refuse("it is copy-on-write and has no logs to compact");
-    }
-    if config.version() < TableVersion::Eight {
-        return refuse("version 6 tables can be read only; upgrade the table first");
     }
     Ok(())
 }

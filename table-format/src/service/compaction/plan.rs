@@ -11,7 +11,7 @@ use crate::service::planned_groups::groups_in_plans;
 use crate::storage::Storage;
 use crate::timeline::metadata::{CompactionOperation, CompactionPlan, Payload};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
-use crate::transaction::{ServiceAction, next_time};
+use crate::transaction::{ServiceAction, TableLock, is_clustering, next_time};
 
 use super::options::CompactionOptions;
 use super::strategy::{Selection, log_bytes};
@@ -30,6 +30,19 @@ pub(super) async fn schedule(
     due: Due,
 ) -> Result<Option<PlannedCompaction>> {
     for _ in 0..ATTEMPTS {
+        if config.version().shares_logs()
+            && let Some(write) = pending_write(config, &timeline).await?
+        {
+            if due == Due::WhenTriggered {
+                return Ok(None);
+            }
+            let message = format!(
+                "table {}: {write} is pending, and on version 6 compactions are planned between writes; try again when it \
+                 has completed or is rolled back",
+                config.name()
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
         // The time comes before the listing: what completes later belongs to the slice that the plan begins.
         let time = next_time(config, env, &timeline, None).await?;
         if due == Due::WhenTriggered && !options.trigger.is_due(&timeline, &time) {
@@ -41,13 +54,14 @@ pub(super) async fn schedule(
             return Ok(None);
         }
         let plan = plan_of(&slices, &options.selection);
-        let action = Action::Compaction;
         let payload = plan.encode_avro()?;
-        let requested =
-            ServiceAction::request_at(storage, env, config, action, time, payload).await?;
-        let instant = requested.instant().clone();
-        let now = ActiveTimeline::load(storage, config).await?;
-        if is_complete(&timeline, &now, &instant.time) {
+        let instant = if config.version().shares_logs() {
+            let seen = &timeline;
+            request_between_writes(storage, env, config, seen, time, payload).await?
+        } else {
+            request_beside_writes(storage, env, config, &timeline, time, payload).await?
+        };
+        if let Some(instant) = instant {
             let planned = PlannedCompaction {
                 instant,
                 groups: slices.len() as u64,
@@ -60,7 +74,6 @@ pub(super) async fn schedule(
             tracing::info!(table = config.name(), instant = %planned.instant.time, groups = planned.groups, "planned a compaction");
             return Ok(Some(planned));
         }
-        storage.delete(&now.path_of(&instant)).await?;
         timeline = ActiveTimeline::load(storage, config).await?;
     }
     let message = format!(
@@ -68,6 +81,68 @@ pub(super) async fn schedule(
         config.name()
     );
     Err(Error::new(ErrorKind::Conflict, message))
+}
+
+/// Announces the plan, and takes it back when it turns out that writes or plans were missed: then there is no instant.
+async fn request_beside_writes(
+    storage: &Storage,
+    env: &Env,
+    config: &TableConfig,
+    seen: &ActiveTimeline,
+    time: InstantTime,
+    plan: Vec<u8>,
+) -> Result<Option<Instant>> {
+    let action = Action::Compaction;
+    let requested = ServiceAction::request_at(storage, env, config, action, time, plan).await?;
+    let instant = requested.instant().clone();
+    let now = ActiveTimeline::load(storage, config).await?;
+    if is_complete(seen, &now, &instant.time) {
+        return Ok(Some(instant));
+    }
+    storage.delete(&now.path_of(&instant)).await?;
+    Ok(None)
+}
+
+/// Version 6: the logs of a write bear the instant of the plan when they come after it, so a plan is announced only while no
+/// write is pending and the timeline is as it was; under the lock that writes begin and complete under.
+async fn request_between_writes(
+    storage: &Storage,
+    env: &Env,
+    config: &TableConfig,
+    seen: &ActiveTimeline,
+    time: InstantTime,
+    plan: Vec<u8>,
+) -> Result<Option<Instant>> {
+    let guard = TableLock::try_new(storage, env)?.acquire().await?;
+    let requested = async {
+        let now = ActiveTimeline::load(storage, config).await?;
+        if now.instants() != seen.instants() {
+            return Ok(None);
+        }
+        guard.check().await?;
+        let action = Action::Compaction;
+        let requested = ServiceAction::announce(storage, env, config, action, time, plan).await?;
+        Ok(Some(requested.instant().clone()))
+    };
+    let requested = requested.await;
+    guard.release().await;
+    requested
+}
+
+/// A write under way, or dead and not rolled back. A pending clustering is a plan.
+async fn pending_write(config: &TableConfig, timeline: &ActiveTimeline) -> Result<Option<Instant>> {
+    let writes = timeline.pending().filter(|instant| {
+        matches!(
+            instant.action,
+            Action::Commit | Action::DeltaCommit | Action::ReplaceCommit
+        )
+    });
+    for write in writes {
+        if !is_clustering(config, timeline, write).await? {
+            return Ok(Some(write.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether no write has completed before the plan's time that was not seen when the plan was made (hazard 18), and no

@@ -6,7 +6,9 @@
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use super::legacy_entry::ArchivedEntry;
 use super::{ArchivedInstant, Selection};
 use crate::codec::log_block::{BlockKind, LogBlock, LogBlockReader};
 use crate::error::{Error, Result};
@@ -21,7 +23,7 @@ const PREFIX: &str = ".commits_.archive.";
 ///
 /// # Errors
 /// `Unavailable` when the store gives up.
-pub(super) async fn list(storage: &Storage, dir: &str) -> Result<Vec<String>> {
+pub(crate) async fn list(storage: &Storage, dir: &str) -> Result<Vec<String>> {
     let listing = storage.list(dir).await?;
     let mut files: Vec<(u64, String)> = listing
         .files
@@ -32,7 +34,13 @@ pub(super) async fn list(storage: &Storage, dir: &str) -> Result<Vec<String>> {
     Ok(files.into_iter().map(|(_, name)| name).collect())
 }
 
-fn number(name: &str) -> Option<u64> {
+/// The name of the file with this number. Java: HoodieLogFormat.UNKNOWN_WRITE_TOKEN.
+pub(crate) fn file_name(number: u64) -> String {
+    format!("{PREFIX}{number}_1-0-1")
+}
+
+/// The number of a file, if its name is one of the archive.
+pub(crate) fn number(name: &str) -> Option<u64> {
     let rest = name.strip_prefix(PREFIX)?;
     let digits = rest.split_once('_').map_or(rest, |(digits, _)| digits);
     let is_side_file = rest.contains('.');
@@ -59,7 +67,8 @@ pub(super) async fn visit(
             tracing::warn!(%path, offset = block.offset, kind = ?block.kind, "passed over a block of the archive");
             continue;
         }
-        for entry in entries(&block).map_err(|error| error.context(path.clone()))? {
+        let entries: Vec<Entry> = entries(&block).map_err(|error| error.context(path.clone()))?;
+        for entry in entries {
             if let Some(instant) = entry.completed()?
                 && selection.includes(&instant.instant)
             {
@@ -70,7 +79,28 @@ pub(super) async fn visit(
     Ok(())
 }
 
-fn entries(block: &LogBlock) -> Result<Vec<Entry>> {
+/// Everything in a file: all states of instants, with all their payloads.
+///
+/// # Errors
+/// As [`visit`].
+pub(crate) async fn read_entries(
+    storage: &Storage,
+    dir: &str,
+    name: &str,
+) -> Result<Vec<ArchivedEntry>> {
+    let path = join_path(dir, name);
+    let bytes = storage.read(&path).await?;
+    let mut all = Vec::new();
+    for block in LogBlockReader::new(bytes) {
+        let block = block.map_err(|error| error.context(path.clone()))?;
+        if block.kind == BlockKind::AvroData {
+            all.extend(entries(&block).map_err(|error| error.context(path.clone()))?);
+        }
+    }
+    Ok(all)
+}
+
+fn entries<T: DeserializeOwned>(block: &LogBlock) -> Result<Vec<T>> {
     // Errors of this library print the whole schema: they are the source, not the message.
     let corrupt = |error: apache_avro::Error| {
         Error::corrupt("archive", "an entry does not fit its schema").with_source(error)

@@ -191,6 +191,32 @@ fn instants_of(batch: &RecordBatch, content: Content) -> Result<Vec<ArchivedInst
     Ok(instants)
 }
 
+/// An instant with the bytes of its completed file and its plan.
+pub(crate) type RowBytes = (Instant, Option<Bytes>, Option<Bytes>);
+
+/// The instants of a batch with all that is kept of them; actions of other versions are left out.
+///
+/// # Errors
+/// `Corrupt` when the batch breaks the format.
+pub(crate) fn with_plans(batch: &RecordBatch) -> Result<Vec<RowBytes>> {
+    let plans = match batch.column_by_name(PLAN) {
+        Some(_) => Some(binary(batch, PLAN)?),
+        None => None,
+    };
+    let mut rows = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        let plan = plans
+            .as_ref()
+            .filter(|plans| plans.is_valid(row))
+            .map(|plans| Bytes::copy_from_slice(plans.value(row)));
+        for archived in instants_of(&batch.slice(row, 1), Content::Commits)? {
+            let (instant, metadata) = archived.into_bytes();
+            rows.push((instant, metadata, plan.clone()));
+        }
+    }
+    Ok(rows)
+}
+
 fn wanted(batch: &RecordBatch, selection: &Selection) -> Result<BooleanArray> {
     let times = text(batch, INSTANT_TIME)?;
     let completions = text(batch, COMPLETION_TIME)?;

@@ -4,7 +4,8 @@
 //! begin times they hold, so that a question about a span of time opens few of them. Version 6 has log files, without any
 //! such help. Spec: Hudi 1.2.0, "Timeline"; Java: ArchivedTimelineV1/V2, LSMTimeline.
 
-mod legacy_log;
+pub(crate) mod legacy_entry;
+pub(crate) mod legacy_log;
 mod lsm_file;
 pub(crate) mod lsm_rows;
 pub(crate) mod manifest;
@@ -66,6 +67,14 @@ impl ArchivedInstant {
         Self { instant, payload }
     }
 
+    /// The bytes of the completed file, where they are kept.
+    pub(crate) fn into_bytes(self) -> (Instant, Option<Bytes>) {
+        match self.payload {
+            ArchivedPayload::Bytes(bytes) => (self.instant, bytes),
+            ArchivedPayload::Commit(_) => (self.instant, None),
+        }
+    }
+
     /// What a commit, delta commit or replace commit wrote; empty where the file was.
     ///
     /// # Errors
@@ -113,6 +122,16 @@ impl ArchivedTimeline {
             dir,
             files,
         })
+    }
+
+    /// The same without what cannot hold instants that the last run of an archiver has left on the active timeline: on
+    /// version 6 each run writes a file, and nothing tells what is in the others but reading them.
+    #[must_use]
+    pub(crate) fn last_run(mut self) -> Self {
+        if let Files::Logs(names) = &mut self.files {
+            names.drain(..names.len().saturating_sub(1));
+        }
+        self
     }
 
     /// Whether nothing was archived yet.

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::WriteOperation;
-use super::payload::{Payload, encode, null_as_default};
+use super::payload::{Payload, encode, encode_json, null_as_default};
 use super::write_stat::WriteStat;
+use crate::config::TableVersion;
 use crate::error::{Error, Result};
+use crate::timeline::{Action, Instant, State};
 
 /// Key of the extra metadata that holds the Avro schema of the table, without meta columns.
 pub const SCHEMA_KEY: &str = "schema";
@@ -40,7 +42,7 @@ pub struct CommitMetadata {
 /// The same with the sixth field, which a plain commit does not have.
 #[derive(Serialize)]
 #[serde(rename = "HoodieReplaceCommitMetadata", rename_all = "camelCase")]
-struct ReplaceCommitMetadata<'a> {
+pub(crate) struct ReplaceCommitMetadata<'a> {
     partition_to_write_stats: &'a BTreeMap<String, Vec<WriteStat>>,
     compacted: Option<bool>,
     extra_metadata: &'a BTreeMap<String, String>,
@@ -76,20 +78,39 @@ impl CommitMetadata {
         }
     }
 
+    /// The bytes of an inflight file, or of a completed instant of this action, on a timeline of this table version.
+    ///
+    /// # Errors
+    /// `Internal` when the payload does not fit its schema or the action.
+    pub fn encode_for(&self, version: TableVersion, instant: &Instant) -> Result<Vec<u8>> {
+        let is_replace = instant.state == State::Completed
+            && instant.action.comparable() == Action::ReplaceCommit;
+        match (version.has_json_commits(), is_replace) {
+            (true, true) => encode_json(&self.as_replace()),
+            (true, false) => encode_json(self),
+            (false, true) => self.encode_replace_avro(),
+            (false, false) => self.encode_avro(),
+        }
+    }
+
     /// The bytes of a completed `replacecommit` on a timeline of layout 2 (its inflight file is a plain commit's).
     ///
     /// # Errors
     /// `Internal` when the payload does not fit its schema.
     pub fn encode_replace_avro(&self) -> Result<Vec<u8>> {
-        let payload = ReplaceCommitMetadata {
+        encode(REPLACE_SCHEMA, &self.as_replace())
+    }
+
+    /// The same with the field that only replace commits have.
+    pub(crate) fn as_replace(&self) -> ReplaceCommitMetadata<'_> {
+        ReplaceCommitMetadata {
             partition_to_write_stats: &self.partition_to_write_stats,
             compacted: self.compacted,
             extra_metadata: &self.extra_metadata,
             version: self.version,
             operation_type: self.operation_type.as_deref(),
             partition_to_replace_file_ids: &self.partition_to_replace_file_ids,
-        };
-        encode(REPLACE_SCHEMA, &payload)
+        }
     }
 
     /// Files a stat under its partition.

@@ -61,6 +61,13 @@ pub(super) fn encode<T: Serialize>(schema: &str, payload: &T) -> Result<Vec<u8>>
     }))
 }
 
+/// The bytes of a commit of layout 1. Java: CommitMetadataSerDeV1 (pretty-printed Jackson).
+pub(super) fn encode_json<T: Serialize>(payload: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(payload).map_err(|error| {
+        Error::internal("timeline metadata: the payload does not fit JSON").with_source(error)
+    })
+}
+
 /// Reads the record of a container file into whatever takes some of its fields.
 pub(crate) fn decode_avro<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let record = decode_single(bytes)?;

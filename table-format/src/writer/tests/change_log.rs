@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use futures::TryStreamExt;
 use proptest::prelude::*;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::error::ErrorKind;
 use crate::reader::ReadOptions;
 use crate::service::compaction::Due;
@@ -21,8 +21,14 @@ use crate::writer::{TableWriter, WriteOperation};
 
 type State = BTreeMap<String, Row>;
 
-async fn create(storage: &Storage, shape: Shape, mode: Option<&str>) -> Table {
-    let mut properties = BTreeMap::new();
+async fn create(
+    storage: &Storage,
+    shape: Shape,
+    mode: Option<&str>,
+    version: TableVersion,
+) -> Table {
+    let version = ("hoodie.write.table.version".to_owned(), version.to_string());
+    let mut properties = BTreeMap::from([version]);
     if let Some(mode) = mode {
         let pairs = [
             ("hoodie.table.cdc.enabled", "true"),
@@ -100,9 +106,13 @@ struct History {
 
 impl History {
     async fn begin(shape: Shape, mode: Option<&str>) -> Self {
+        Self::begin_version(shape, mode, TableVersion::Nine).await
+    }
+
+    async fn begin_version(shape: Shape, mode: Option<&str>, version: TableVersion) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let storage = local(&dir);
-        let table = create(&storage, shape, mode).await;
+        let table = create(&storage, shape, mode, version).await;
         Self {
             writer: small_writer(&table).await,
             table,
@@ -172,8 +182,10 @@ fn shapes() -> impl Iterator<Item = Shape> {
 
 #[tokio::test]
 async fn changes_lead_from_state_to_state_over_compactions_and_clusterings() {
-    for (shape, mode) in shapes().flat_map(|shape| MODES.map(|mode| (shape, mode))) {
-        let mut history = History::begin(shape, mode).await;
+    let versions = [TableVersion::Six, TableVersion::Nine];
+    let of_versions = shapes().flat_map(|shape| versions.map(|version| (shape, version)));
+    for ((shape, version), mode) in of_versions.flat_map(|it| MODES.map(|mode| (it, mode))) {
+        let mut history = History::begin_version(shape, mode, version).await;
         history.write(&[rows(0..200, Some(1))]).await;
         history.write(&[rows(150..400, Some(2))]).await;
         history.write(&[rows(40..45, None)]).await;
@@ -202,7 +214,7 @@ async fn changes_lead_from_state_to_state_over_compactions_and_clusterings() {
         assert_eq!(
             services.fsck(false).await.unwrap(),
             [],
-            "{shape:?} {mode:?}"
+            "{shape:?} {mode:?} {version}"
         );
     }
 }
@@ -271,11 +283,12 @@ proptest! {
 
     /// One batch an instant: of several the log tells each step.
     #[test]
-    fn random_histories_are_told(instants in batches(), shape in 0_usize..3, mode in 0_usize..4) {
+    fn random_histories_are_told(instants in batches(), shape in 0_usize..3, mode in 0_usize..4, is_six in any::<bool>()) {
         let shape = shapes().nth(shape).unwrap();
+        let version = if is_six { TableVersion::Six } else { TableVersion::Nine };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let mut history = History::begin(shape, MODES[mode]).await;
+            let mut history = History::begin_version(shape, MODES[mode], version).await;
             for changes in instants {
                 history.write(&[changes]).await;
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::AsArray;
 use futures::TryStreamExt;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::error::ErrorKind;
 use crate::reader::ReadOptions;
 use crate::service::Services;
@@ -28,7 +28,12 @@ pub(super) fn copy_on_write() -> Shape {
 
 /// With rows 0..800 but 20..25, in several small file groups a partition, some of them changed since.
 pub(super) async fn several_groups(shape: Shape) -> Story {
-    let mut story = Story::begin(shape).await;
+    several_groups_version(shape, TableVersion::Nine).await
+}
+
+/// The same of a version of the format.
+async fn several_groups_version(shape: Shape, version: TableVersion) -> Story {
+    let mut story = Story::begin_version(shape, version).await;
     for first in [0, 200, 400, 600] {
         story.write(&rows(first..first + 200, Some(1))).await;
     }
@@ -172,6 +177,40 @@ async fn plan_and_commit_say_what_hudi_wants_to_know() {
     assert_eq!(rows, 85);
     assert!(metadata.schema().unwrap().contains("price"));
     story.model.check(&story.storage).await;
+}
+
+/// Where nothing but its plan tells a clustering from an overwrite.
+#[tokio::test]
+async fn a_clustering_of_version_6_is_a_replace_commit() {
+    for shape in [copy_on_write(), merge_on_read()] {
+        let mut story = several_groups_version(shape, TableVersion::Six).await;
+        let services = services(&story, &[("hoodie.clustering.inline", "true")]);
+        let planned = services.schedule_clustering(Due::Now).await.unwrap();
+        let planned = planned.unwrap().instant;
+        assert_eq!(planned.action, Action::ReplaceCommit);
+        let pending = services.pending_clusterings().await.unwrap();
+        assert_eq!(pending, std::slice::from_ref(&planned));
+        let again = services.schedule_clustering(Due::Now).await.unwrap();
+        assert_eq!(again, None, "all groups stand in the plan");
+        let mut refused = story.writer.begin(WriteOperation::Upsert).await.unwrap();
+        refused.upsert(batch(&rows(0..5, Some(6)))).await.unwrap();
+        let error = refused.commit(BTreeMap::new()).await.unwrap_err();
+        assert!(error.to_string().contains(planned.time.as_str()), "{error}");
+        story.model.check(&story.storage).await;
+        let executed = services.execute_clustering(&planned.time).await.unwrap();
+        assert!(executed.new_file_groups < executed.replaced_file_groups);
+        let timeline = story.table.timeline().await.unwrap();
+        let bytes = timeline.read(&executed.instant).await.unwrap();
+        assert!(bytes.starts_with(b"{"));
+        let metadata = timeline.read_metadata(&executed.instant).await.unwrap();
+        assert_eq!(metadata.operation().unwrap(), Some(WriteOperation::Cluster));
+        assert!(!metadata.partition_to_replace_file_ids.is_empty());
+        story.model.check(&story.storage).await;
+        story.write(&rows(0..500, Some(6))).await;
+        story.write(&rows(900..950, Some(6))).await;
+        story.writer.check_ranges(&story.storage).await;
+        story.model.check(&story.storage).await;
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::path::Path;
 use rstest::rstest;
 
+use crate::config::TableVersion;
 use crate::error::Result;
 use crate::service::compaction::Due;
 use crate::storage::Storage;
@@ -36,18 +37,21 @@ async fn cluster(storage: Storage) -> Result<()> {
 }
 
 #[rstest]
-#[case(copy_on_write(), Fault::Fail)]
-#[case(copy_on_write(), Fault::ApplyThenFail)]
-#[case(merge_on_read(), Fault::Fail)]
-#[case(merge_on_read(), Fault::ApplyThenFail)]
+#[case(copy_on_write(), Fault::Fail, TableVersion::Nine)]
+#[case(copy_on_write(), Fault::ApplyThenFail, TableVersion::Nine)]
+#[case(merge_on_read(), Fault::Fail, TableVersion::Nine)]
+#[case(merge_on_read(), Fault::ApplyThenFail, TableVersion::Nine)]
+#[case(copy_on_write(), Fault::Fail, TableVersion::Six)]
+#[case(merge_on_read(), Fault::ApplyThenFail, TableVersion::Six)]
 #[tokio::test]
 async fn a_crash_at_any_write_of_a_clustering_changes_no_row(
     #[case] shape: Shape,
     #[case] fault: Fault,
+    #[case] version: TableVersion,
 ) {
     let mut died = 0;
     for crash_at in 0.. {
-        let mut story = Story::begin(shape).await;
+        let mut story = Story::begin_version(shape, version).await;
         for first in [0, 200, 400] {
             story.write(&rows(first..first + 200, Some(1))).await;
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use crate::config::TableVersion;
 use crate::service::compaction::Due;
 use crate::storage::Storage;
 use crate::table::Table;
@@ -111,14 +112,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn histories_with_clusterings_equal_their_model(steps in steps(), logs in any::<bool>(), composite in any::<bool>()) {
+    fn histories_with_clusterings_equal_their_model(steps in steps(), logs in any::<bool>(), composite in any::<bool>(), is_six in any::<bool>()) {
         let shape = Shape {
             key: if composite { Key::Composite } else { Key::Int },
             ..if logs { merge_on_read() } else { copy_on_write() }
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let mut story = Story::begin(shape).await;
+            let version = if is_six { TableVersion::Six } else { TableVersion::Nine };
+            let mut story = Story::begin_version(shape, version).await;
             let mut steps = steps.iter().peekable();
             while let Some(step) = steps.next() {
                 match step {

@@ -6,7 +6,7 @@ use arrow::array::AsArray;
 use futures::TryStreamExt;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::error::ErrorKind;
 use crate::reader::ReadOptions;
 use crate::schema::meta::META_COLUMNS;
@@ -21,7 +21,7 @@ use crate::timeline::metadata::{
 use crate::timeline::{Action, Instant, State};
 use crate::writer::TableWriter;
 use crate::writer::tests::model::{
-    Change, Key, Model, Shape, batch, create, env, local, small_writer,
+    Change, Key, Model, Shape, batch, create_version, env, local, small_writer,
 };
 
 /// A merge-on-read table, its writer and what it is to hold.
@@ -36,9 +36,13 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) async fn begin(shape: Shape) -> Self {
+        Self::begin_version(shape, TableVersion::Nine).await
+    }
+
+    pub(super) async fn begin_version(shape: Shape, version: TableVersion) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let storage = local(&dir);
-        let table = create(&storage, shape).await;
+        let table = create_version(&storage, shape, version).await;
         let writer = small_writer(&table).await;
         let model = Model::default();
         Self {
@@ -53,7 +57,12 @@ impl Story {
 
     /// With rows 0..60 in base files, and changes to some of them in logs.
     pub(super) async fn with_logs(shape: Shape) -> Self {
-        let mut story = Self::begin(shape).await;
+        Self::with_logs_version(shape, TableVersion::Nine).await
+    }
+
+    /// The same of a version of the format.
+    pub(super) async fn with_logs_version(shape: Shape, version: TableVersion) -> Self {
+        let mut story = Self::begin_version(shape, version).await;
         story.write(&rows(0..60, Some(1))).await;
         story.write(&rows(5..30, Some(2))).await;
         story.write(&rows(20..25, None)).await;
@@ -132,8 +141,10 @@ pub(super) fn merge_on_read() -> Shape {
 
 #[tokio::test]
 async fn compaction_changes_no_row_and_keeps_what_is_known_of_it() {
-    for shape in Shape::all().filter(|shape| shape.table_type == TableType::MergeOnRead) {
-        let mut story = Story::with_logs(shape).await;
+    let versions = [TableVersion::Six, TableVersion::Nine];
+    let shapes = Shape::all().filter(|shape| shape.table_type == TableType::MergeOnRead);
+    for (shape, version) in shapes.flat_map(|shape| versions.map(|it| (shape, it))) {
+        let mut story = Story::with_logs_version(shape, version).await;
         let before = story.meta(false).await;
         let planned = story
             .services()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::path::Path;
 use rstest::rstest;
 
+use crate::config::TableVersion;
 use crate::error::Result;
 use crate::file_group::{BaseFile, LogFile};
 use crate::service::compaction::Due;
@@ -31,17 +32,18 @@ async fn compact(storage: Storage) -> Result<()> {
 }
 
 #[rstest]
-#[case(Fault::Fail)]
-#[case(Fault::ApplyThenFail)]
 #[tokio::test]
-async fn a_crash_at_any_write_of_a_compaction_changes_no_row(#[case] fault: Fault) {
+async fn a_crash_at_any_write_of_a_compaction_changes_no_row(
+    #[values(Fault::Fail, Fault::ApplyThenFail)] fault: Fault,
+    #[values(TableVersion::Six, TableVersion::Nine)] version: TableVersion,
+) {
     let mut died = 0;
     for crash_at in 0.. {
         let shape = Shape {
             is_partitioned: false,
             ..merge_on_read()
         };
-        let mut story = Story::begin(shape).await;
+        let mut story = Story::begin_version(shape, version).await;
         for first in [0, 200, 400] {
             story.write(&rows(first..first + 200, Some(1))).await;
         }

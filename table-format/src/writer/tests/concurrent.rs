@@ -7,14 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use rstest::rstest;
 
-use crate::config::{LockSettings, TableType};
+use crate::config::{LockSettings, TableType, TableVersion};
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::{Instant, State};
 use crate::transaction::WriterLease;
-use crate::writer::tests::model::{Change, Key, Model, Shape, batch, create, env, local};
+use crate::writer::tests::model::{
+    Change, Key, Model, Shape, batch, create, create_version, env, local,
+};
 use crate::writer::{TableWriter, WriteOperation, WriterOptions};
 
 const LOCKS: &str = "org.apache.hudi.client.transaction.lock";
@@ -109,16 +111,38 @@ async fn work(storage: Storage, env: Env, number: u64) -> (Vec<(String, Vec<Chan
 }
 
 #[rstest]
-#[case(TableType::CopyOnWrite, "FileSystemBasedLockProvider")]
-#[case(TableType::MergeOnRead, "FileSystemBasedLockProvider")]
-#[case(TableType::CopyOnWrite, "StorageBasedLockProvider")]
-#[case(TableType::MergeOnRead, "InProcessLockProvider")]
+#[case(
+    TableType::CopyOnWrite,
+    "FileSystemBasedLockProvider",
+    TableVersion::Nine
+)]
+#[case(
+    TableType::MergeOnRead,
+    "FileSystemBasedLockProvider",
+    TableVersion::Nine
+)]
+#[case(TableType::CopyOnWrite, "StorageBasedLockProvider", TableVersion::Nine)]
+#[case(TableType::MergeOnRead, "InProcessLockProvider", TableVersion::Nine)]
+#[case(
+    TableType::CopyOnWrite,
+    "FileSystemBasedLockProvider",
+    TableVersion::Six
+)]
+#[case(
+    TableType::MergeOnRead,
+    "FileSystemBasedLockProvider",
+    TableVersion::Six
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_writers_lose_and_double_nothing(#[case] table_type: TableType, #[case] lock: &str) {
+async fn two_writers_lose_and_double_nothing(
+    #[case] table_type: TableType,
+    #[case] lock: &str,
+    #[case] version: TableVersion,
+) {
     let dir = tempfile::tempdir().unwrap();
     let storage = local(&dir);
     let shape = shape(table_type);
-    create(&storage, shape).await;
+    create_version(&storage, shape, version).await;
     // Each in a thread and runtime of its own, as two processes would be.
     let works = [1, 2].map(|number| {
         let (storage, env) = (storage.clone(), optimistic(lock));

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use object_store::path::Path;
 use rstest::rstest;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::error::Result;
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::testing::{Fault, FaultyStore, read_table};
 use crate::timeline::State;
 use crate::writer::tests::model::{
-    Change, Key, Model, Shape, batch, create, env, local, small_writer,
+    Change, Key, Model, Shape, batch, create_version, env, local, small_writer,
 };
 use crate::writer::{WriteOperation, WriterOptions};
 
@@ -54,14 +54,11 @@ async fn write(storage: Storage) -> Result<()> {
 }
 
 #[rstest]
-#[case(TableType::CopyOnWrite, Fault::Fail)]
-#[case(TableType::CopyOnWrite, Fault::ApplyThenFail)]
-#[case(TableType::MergeOnRead, Fault::Fail)]
-#[case(TableType::MergeOnRead, Fault::ApplyThenFail)]
 #[tokio::test]
 async fn a_crash_at_any_write_loses_and_doubles_nothing(
-    #[case] table_type: TableType,
-    #[case] fault: Fault,
+    #[values(TableType::CopyOnWrite, TableType::MergeOnRead)] table_type: TableType,
+    #[values(Fault::Fail, Fault::ApplyThenFail)] fault: Fault,
+    #[values(TableVersion::Six, TableVersion::Nine)] version: TableVersion,
 ) {
     let shape = Shape {
         table_type,
@@ -73,7 +70,7 @@ async fn a_crash_at_any_write_loses_and_doubles_nothing(
     for crash_at in 0.. {
         let dir = tempfile::tempdir().unwrap();
         let storage = local(&dir);
-        let table = create(&storage, shape).await;
+        let table = create_version(&storage, shape, version).await;
         let mut writer = small_writer(&table).await;
         let mut before = Model::default();
         let mut transaction = writer.begin(WriteOperation::Upsert).await.unwrap();
@@ -156,6 +153,7 @@ async fn overwrite(storage: Storage) -> Result<()> {
 async fn a_crash_while_overwriting_keeps_the_old_rows_or_has_the_new_ones(
     #[values(TableType::CopyOnWrite, TableType::MergeOnRead)] table_type: TableType,
     #[values(Fault::Fail, Fault::ApplyThenFail)] fault: Fault,
+    #[values(TableVersion::Six, TableVersion::Nine)] version: TableVersion,
 ) {
     let shape = Shape {
         table_type,
@@ -167,7 +165,7 @@ async fn a_crash_while_overwriting_keeps_the_old_rows_or_has_the_new_ones(
     for crash_at in 0.. {
         let dir = tempfile::tempdir().unwrap();
         let storage = local(&dir);
-        let table = create(&storage, shape).await;
+        let table = create_version(&storage, shape, version).await;
         let mut writer = small_writer(&table).await;
         let mut before = Model::default();
         let mut transaction = writer.begin(WriteOperation::Upsert).await.unwrap();

@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use proptest::prelude::*;
 use rstest::rstest;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::error::{ErrorKind, Result};
 use crate::file_group::FileSlice;
 use crate::index::bucket_id::{bucket_in, bucket_of};
@@ -18,7 +18,9 @@ use crate::schema::meta::RECORD_KEY;
 use crate::service::compaction::Due;
 use crate::storage::Storage;
 use crate::table::Table;
-use crate::writer::tests::model::{Change, Key, Model, Shape, batch, create, env, local};
+use crate::writer::tests::model::{
+    Change, Key, Model, Shape, batch, create, create_version, env, local,
+};
 use crate::writer::{TableWriter, Transaction, WriteContext, WriteOperation, WriterOptions};
 
 const COW: TableType = TableType::CopyOnWrite;
@@ -187,6 +189,7 @@ async fn every_index_keeps_its_contract(
     #[values(COW, MOR)] table_type: TableType,
     #[values(Key::Int, Key::Text, Key::Composite)] key: Key,
     #[values(0, 1, 2, 3, 4, 5, 6)] index: usize,
+    #[values(TableVersion::Six, TableVersion::Nine)] version: TableVersion,
 ) {
     let index = INDEXES[index];
     let shape = Shape {
@@ -197,7 +200,7 @@ async fn every_index_keeps_its_contract(
     };
     let dir = tempfile::tempdir().unwrap();
     let storage = local(&dir);
-    let table = create(&storage, shape).await;
+    let table = create_version(&storage, shape, version).await;
     let mut writing = writer(&table, index).await;
     let mut model = Model::default();
     let region = |id: i64| ["eu", "us"][usize::try_from(id % 2).unwrap()];
@@ -261,14 +264,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_table_of_every_index_equals_its_model(instants in instants()) {
+    fn a_table_of_every_index_equals_its_model(instants in instants(), is_six in any::<bool>()) {
+        let version = if is_six { TableVersion::Six } else { TableVersion::Nine };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         for index in ["BUCKET", "BLOOM", "SIMPLE"] {
             for shape in Shape::all().filter(|shape| shape.key != Key::Text) {
                 runtime.block_on(async {
                     let dir = tempfile::tempdir().unwrap();
                     let storage = local(&dir);
-                    let table = create(&storage, shape).await;
+                    let table = create_version(&storage, shape, version).await;
                     let mut writing = writer(&table, index).await;
                     let mut model = Model::default();
                     for (batches, before) in &instants {

@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::TryStreamExt;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::env::{Env, MemoryBudget};
 use crate::reader::ReadOptions;
 use crate::record::{RowKind, WriteBatch};
@@ -317,6 +317,16 @@ pub(super) fn env() -> Env {
 }
 
 pub(super) async fn create(storage: &Storage, shape: Shape) -> Table {
+    create_version(storage, shape, TableVersion::Nine).await
+}
+
+/// A table of a version of the format.
+pub(super) async fn create_version(
+    storage: &Storage,
+    shape: Shape,
+    version: TableVersion,
+) -> Table {
+    let version = ("hoodie.write.table.version".to_owned(), version.to_string());
     let spec = TableSpec {
         name: "trips".to_owned(),
         database: "shop".to_owned(),
@@ -334,7 +344,7 @@ pub(super) async fn create(storage: &Storage, shape: Shape) -> Table {
             Vec::new()
         },
         merge_mode: None,
-        properties: BTreeMap::new(),
+        properties: BTreeMap::from([version]),
     };
     Table::create(storage.clone(), env(), spec).await.unwrap()
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use crate::writer::tests::model::{Change, Key, Model, Shape, batch, create, local, small_writer};
+use crate::config::TableVersion;
+use crate::writer::tests::model::{
+    Change, Key, Model, Shape, batch, create_version, local, small_writer,
+};
 use crate::writer::{TableWriter, WriteOperation};
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -33,17 +36,21 @@ fn instants() -> impl Strategy<Value = Vec<(Vec<Vec<Change>>, bool)>> {
     )
 }
 
+fn versions() -> impl Strategy<Value = TableVersion> {
+    prop::sample::select(vec![TableVersion::Six, TableVersion::Nine])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_table_equals_its_model(instants in instants()) {
+    fn a_table_equals_its_model(instants in instants(), version in versions()) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         for shape in Shape::all() {
             runtime.block_on(async {
                 let dir = tempfile::tempdir().unwrap();
                 let storage = local(&dir);
-                let table = create(&storage, shape).await;
+                let table = create_version(&storage, shape, version).await;
                 let mut writer = small_writer(&table).await;
                 let mut model = Model::default();
                 for (batches, reopens) in &instants {
@@ -65,14 +72,15 @@ proptest! {
 
     #[test]
     fn every_operation_does_to_a_table_what_it_does_to_its_model(
-        writes in prop::collection::vec((changes(), 0_usize..8), 1..9)
+        writes in prop::collection::vec((changes(), 0_usize..8), 1..9),
+        version in versions(),
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         for shape in Shape::all().filter(|shape| shape.key == Key::Int) {
             runtime.block_on(async {
                 let dir = tempfile::tempdir().unwrap();
                 let storage = local(&dir);
-                let table = create(&storage, shape).await;
+                let table = create_version(&storage, shape, version).await;
                 let mut writer = small_writer(&table).await;
                 let mut model = Model::default();
                 let mut fresh = 1_000;

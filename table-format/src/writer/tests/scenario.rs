@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::error::ErrorKind;
 use crate::table::Table;
 use crate::timeline::State;
 use crate::writer::tests::model::{
-    Change, Key, Model, Shape, batch, create, env, local, small_writer,
+    Change, Key, Model, Shape, batch, create, create_version, env, local, small_writer,
 };
 use crate::writer::{WriteOperation, WriterOptions};
 
@@ -26,10 +26,12 @@ fn region(id: i64) -> &'static str {
 
 #[tokio::test]
 async fn every_shape_holds_what_was_written() {
-    for shape in Shape::all() {
+    let versions = [TableVersion::Six, TableVersion::Eight, TableVersion::Nine];
+    for (shape, version) in Shape::all().flat_map(|shape| versions.map(|it| (shape, it))) {
         let dir = tempfile::tempdir().unwrap();
         let storage = local(&dir);
-        let table = create(&storage, shape).await;
+        let table = create_version(&storage, shape, version).await;
+        assert_eq!(table.config().version(), version);
         let mut writer = table.writer(env(), WriterOptions::default()).await.unwrap();
         let mut model = Model::default();
 

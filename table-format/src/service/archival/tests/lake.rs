@@ -7,7 +7,7 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::TryStreamExt;
 
-use crate::config::TableType;
+use crate::config::{TableType, TableVersion};
 use crate::env::{Env, MemoryBudget};
 use crate::reader::ReadOptions;
 use crate::record::{RowKind, WriteBatch};
@@ -27,6 +27,16 @@ pub(super) fn env() -> Env {
 
 /// An empty table of `id` and `v`.
 pub(super) async fn create(storage: &Storage, table_type: TableType) -> Table {
+    create_version(storage, table_type, TableVersion::Nine).await
+}
+
+/// The same of a version of the format.
+pub(super) async fn create_version(
+    storage: &Storage,
+    table_type: TableType,
+    version: TableVersion,
+) -> Table {
+    let version = ("hoodie.write.table.version".to_owned(), version.to_string());
     let spec = TableSpec {
         name: "t".to_owned(),
         database: String::new(),
@@ -39,7 +49,7 @@ pub(super) async fn create(storage: &Storage, table_type: TableType) -> Table {
         partition_by: Vec::new(),
         ordering: Vec::new(),
         merge_mode: None,
-        properties: BTreeMap::new(),
+        properties: BTreeMap::from([version]),
     };
     Table::create(storage.clone(), env(), spec).await.unwrap()
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
-use super::lake::{answers, commit, create, instants, services, times};
-use crate::config::TableType;
+use super::lake::{answers, commit, create, create_version, instants, services, times};
+use crate::config::{TableType, TableVersion};
 use crate::error::ErrorKind;
 use crate::file_group::view::latest_slices;
 use crate::file_group::{Horizon, Visibility};
@@ -64,6 +64,38 @@ async fn what_is_archived_is_still_answered() {
             .await
             .unwrap();
         assert_eq!(timeline.files.len(), 6, "{timeline:?}");
+    }
+}
+
+#[tokio::test]
+async fn version_6_is_archived_into_log_files() {
+    for table_type in [TableType::CopyOnWrite, TableType::MergeOnRead] {
+        let dir = tempfile::tempdir().unwrap();
+        let table = create_version(&local(&dir), table_type, TableVersion::Six).await;
+        let archiver = services(&table, &[FEW]);
+        for round in 0..3_i64 {
+            let ids = round * 3..round * 3 + 6;
+            commit(&table, ids, &["@a", "b", "c", "d", "e"]).await;
+            let (before, active) = instants(&table).await;
+            let expected = answers(&table, &times(&before)).await;
+            let report = archiver.archive().await.unwrap();
+            assert_eq!(report.plan.instants.len(), active - 2, "{report:?}");
+            assert_eq!(instants(&table).await, (before.clone(), 2));
+            assert_eq!(answers(&table, &times(&before)).await, expected);
+            let again = archiver.archive().await.unwrap();
+            assert_eq!(
+                (again.plan.instants, again.plan.left_over),
+                (vec![], vec![])
+            );
+        }
+        let archive = table.storage().list(".hoodie/archived").await.unwrap();
+        let names: Vec<&str> = archive
+            .files
+            .iter()
+            .map(|file| file.name.as_str())
+            .collect();
+        let expected = [1, 2, 3].map(|number| format!(".commits_.archive.{number}_1-0-1"));
+        assert_eq!(names, expected);
     }
 }
 
@@ -138,20 +170,6 @@ async fn leftovers_of_a_torn_run_are_replaced() {
         left.files.iter().all(|file| !file.name.ends_with(".crc")),
         "{left:?}"
     );
-}
-
-#[tokio::test]
-async fn a_table_of_version_6_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let storage = local(&dir);
-    let text = "hoodie.table.name=t\nhoodie.table.version=6\nhoodie.timeline.layout.version=1\n";
-    storage
-        .create(".hoodie/hoodie.properties", text.into())
-        .await
-        .unwrap();
-    let table = Table::open_storage(storage).await.unwrap();
-    let error = services(&table, &[]).archive().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
 /// Adds an instant with its three files; `name` is that of the completed one.
