@@ -44,15 +44,15 @@ pub(super) struct LogFold {
 
 #[derive(Debug)]
 enum State {
-    Held(LogRecords),
+    Held(Box<LogRecords>),
     Spilled { dealer: Dealer, writer: SpillWriter },
 }
 
 /// All logs of a slice.
 #[derive(Debug)]
 pub(super) enum FoldedLogs {
-    Held(LogRecords),
-    Spilled(SpilledLogs),
+    Held(Box<LogRecords>),
+    Spilled(Box<SpilledLogs>),
 }
 
 /// Logs on disk.
@@ -82,7 +82,7 @@ impl LogFold {
             ordering: ordering_of(columns)?,
             memory: memory.clone(),
             reserved_bytes: options.reserved_bytes,
-            state: State::Held(logs),
+            state: State::Held(Box::new(logs)),
             counts: MergeCounts::default(),
             has_partial: column_merge.is_some(),
             column_merge,
@@ -152,7 +152,7 @@ impl LogFold {
                 logs.counts.add(&self.counts);
                 FoldedLogs::Held(logs)
             }
-            State::Spilled { dealer, writer } => FoldedLogs::Spilled(SpilledLogs {
+            State::Spilled { dealer, writer } => FoldedLogs::Spilled(Box::new(SpilledLogs {
                 columns: self.columns,
                 column_merge: self.column_merge,
                 ordering: self.ordering,
@@ -161,7 +161,7 @@ impl LogFold {
                 file: writer.finish()?,
                 counts: self.counts,
                 has_partial: self.has_partial,
-            }),
+            })),
         })
     }
 }

@@ -25,9 +25,9 @@ pub(crate) struct SliceMerge {
 
 #[derive(Debug)]
 enum State {
-    Whole(BaseSource, Option<LogRecords>),
+    Whole(BaseSource, Option<Box<LogRecords>>),
     Spilled {
-        logs: SpilledLogs,
+        logs: Box<SpilledLogs>,
         base: SpillFile,
         bucket: usize,
     },
@@ -40,7 +40,7 @@ pub(crate) enum BaseSource {
     /// There are none.
     None,
     /// The base file.
-    File(BaseRows),
+    File(Box<BaseRows>),
     /// A bucket of its rows.
     Spilled(SpilledRows),
 }
@@ -109,13 +109,13 @@ impl SliceMerge {
                 };
                 Ok(Some((
                     BaseSource::Spilled(rows),
-                    self.merger(Some(records)),
+                    self.merger(Some(Box::new(records))),
                 )))
             }
         }
     }
 
-    fn merger(&self, logs: Option<LogRecords>) -> Merger {
+    fn merger(&self, logs: Option<Box<LogRecords>>) -> Merger {
         Merger {
             logs,
             inserts: None,
@@ -157,7 +157,8 @@ async fn open_base(
     };
     Ok(match slice.base_file.as_ref().filter(is_wanted) {
         Some(file) => {
-            BaseSource::File(BaseRows::open(context, slice, file, columns, &base_options).await?)
+            let rows = BaseRows::open(context, slice, file, columns, &base_options).await?;
+            BaseSource::File(Box::new(rows))
         }
         None => BaseSource::None,
     })
@@ -188,7 +189,7 @@ async fn spill_base(
 /// The logs of a part, for its base rows to be merged with.
 #[derive(Debug)]
 pub(crate) struct Merger {
-    logs: Option<LogRecords>,
+    logs: Option<Box<LogRecords>>,
     /// Log records without a base row, once the base rows have ended.
     inserts: Option<Inserts>,
     batch_rows_max: usize,

@@ -154,7 +154,7 @@ impl SpillWriter {
 
     fn flush(&mut self) -> Result<()> {
         for bucket in &mut self.buckets {
-            for (kind, batch) in joined(std::mem::take(&mut bucket.pending))? {
+            for (kind, batch) in joined(&std::mem::take(&mut bucket.pending))? {
                 for start in (0..batch.num_rows()).step_by(SEGMENT_ROWS) {
                     let rows = batch.slice(start, SEGMENT_ROWS.min(batch.num_rows() - start));
                     let bytes = encode(&rows)?;
@@ -222,7 +222,7 @@ impl SpilledRows {
 }
 
 /// Neighbours of one kind and schema as one batch.
-fn joined(pending: Vec<(SegmentKind, RecordBatch)>) -> Result<Vec<(SegmentKind, RecordBatch)>> {
+fn joined(pending: &[(SegmentKind, RecordBatch)]) -> Result<Vec<(SegmentKind, RecordBatch)>> {
     let is_alike = |left: &(SegmentKind, RecordBatch), right: &(SegmentKind, RecordBatch)| {
         left.0 == right.0 && left.1.schema_ref() == right.1.schema_ref()
     };

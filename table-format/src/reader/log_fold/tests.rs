@@ -143,7 +143,7 @@ fn merged(
     let mut merged = Merged::new();
     let is_spilled = match fold.finish().unwrap() {
         FoldedLogs::Held(logs) => {
-            merge_part(logs, &base, &mut merged);
+            merge_part(*logs, &base, &mut merged);
             false
         }
         FoldedLogs::Spilled(mut logs) => {
