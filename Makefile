@@ -7,7 +7,7 @@ TEST ?=
 INTEROP := $(shell scripts/setup path)
 PYTHON := $(INTEROP)/bin/python
 
-.PHONY: help setup demo test test-interop fmt fmt-check lint doc deny bench peers freshness golden ci
+.PHONY: help setup demo test test-interop fmt fmt-check lint doc deny bench peers queries freshness golden ci
 .DEFAULT_GOAL := help
 
 help: ## lists the targets
@@ -47,9 +47,15 @@ bench: ## the criterion benchmarks
 peers: setup ## side by side with mariadb-dump and mariadb-binlog (see benches/peers)
 	benches/peers/run
 
+queries: ## queries side by side with DataFusion, hudi-rs and Spark (see benches/query)
+	scripts/setup interop
+	$(PYTHON) -m pip install --quiet datafusion
+	$(CARGO) build $(CARGO_FLAGS) --release --bin lakebed
+	LAKEBED_BIN=$${CARGO_TARGET_DIR:-target}/release/lakebed $(PYTHON) benches/query/query.py
+
 freshness: setup ## how long after its commit at the source a row is visible (see benches/freshness)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin lakebed
-	benches/freshness/freshness.py
+	LAKEBED_BIN=$${CARGO_TARGET_DIR:-target}/release/lakebed benches/freshness/freshness.py
 
 golden: ## makes the golden tables anew with Apache Hudi in target/golden (25 minutes)
 	scripts/setup interop

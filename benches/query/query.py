@@ -16,6 +16,7 @@ Run it with the Python of `scripts/setup path` that has duckdb, hudi and datafus
 `scripts/setup interop`.
 """
 import argparse
+import ast
 import json
 import os
 import resource
@@ -54,12 +55,16 @@ print(json.dumps({"n": t.num_rows, "ids": s("id"), "customers": s("customer"), "
                   "quantity": s("quantity"), "note": m("note"), "weight": m("weight"), "paid": s("paid")}, default=str))
 """
 SPARK = """
-import json, sys
+import json, os, sys
 sys.path.insert(0, sys.argv[3])
 import hudi_spark
-spark, work = hudi_spark.start()
+# With the compiler of a user's JVM, not the tests' quick one.
+spark, work = hudi_spark.start(conf={"spark.driver.extraJavaOptions": "-Duser.timezone=UTC"})
 spark.read.format("hudi").load(sys.argv[2]).createOrReplaceTempView("t")
-print(json.dumps(spark.sql(sys.argv[1]).collect()[0].asDict(), default=str))
+answer = spark.sql(sys.argv[1]).collect()[0].asDict()
+ticks = open(f"/proc/{spark._jvm.java.lang.ProcessHandle.current().pid()}/stat").read().rpartition(")")[2].split()[11:13]
+answer["jvm_cpu_seconds"] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+print(json.dumps(answer, default=str))
 spark.stop()
 """
 
@@ -100,8 +105,9 @@ def compare(name, readers, repeat):
     for _ in range(repeat):
         for reader, command in readers.items():
             answer, wall, cpu = run(command)
-            times[reader].append((wall, cpu))
             answers[reader] = normal(answer)
+            # The JVM is no child of the process that was measured.
+            times[reader].append((wall, cpu + answers[reader].pop("jvm_cpu_seconds", 0)))
     first = answers["lakebed"]
     for reader, answer in answers.items():
         if answer != first:
@@ -121,11 +127,11 @@ def scan(directory, repeat):
     table, rows = f"{directory}/scan", f"{directory}/scan.parquet"
     parquet(rows, 0, 5_000_000)
     write(table, rows, "bulk-insert")
-    files = lakebed("table", "files", table, "--latest")[0].split()
+    files = ast.literal_eval(lakebed("table", "files", table, "--latest")[0])
     bare = f"{directory}/bare"
     os.mkdir(bare)
     for path in files:
-        os.link(path if os.path.isabs(path) else os.path.join(table, path), os.path.join(bare, os.path.basename(path)))
+        os.link(path, os.path.join(bare, os.path.basename(path)))
     listed = f"{directory}/files.json"
     with open(listed, "w", encoding="utf-8") as f:
         json.dump([os.path.join(bare, n) for n in os.listdir(bare)], f)
