@@ -1,6 +1,7 @@
 //! The crate's error: a failure of the table format, of the query engine, or of what was asked.
 
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 
 /// Why a query failed.
 #[derive(Debug)]
@@ -21,9 +22,24 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Table(error) => error.fmt(f),
-            Self::Engine(error) => write!(f, "{}", error.strip_backtrace()),
+            Self::Engine(error) => fmt_engine(error, f),
             Self::Invalid(message) => f.write_str(message),
         }
+    }
+}
+
+/// What went wrong, without the layers that it came through.
+fn fmt_engine(error: &DataFusionError, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    match error.find_root() {
+        DataFusionError::External(error) => error.fmt(f),
+        DataFusionError::SQL(error, _) => {
+            let (ParserError::ParserError(what) | ParserError::TokenizerError(what)) = &**error
+            else {
+                return error.fmt(f);
+            };
+            write!(f, "the statement is no SQL: {what}")
+        }
+        error => f.write_str(&error.strip_backtrace()),
     }
 }
 
@@ -31,8 +47,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Table(error) => error.source(),
-            Self::Engine(error) => error.source(),
-            Self::Invalid(_) => None,
+            // What it says holds what its sources say.
+            Self::Engine(_) | Self::Invalid(_) => None,
         }
     }
 }

@@ -61,15 +61,19 @@ impl Words {
         words.dedup();
     }
 
-    /// Those that begin like this, in any case.
+    /// Those that begin like this; in another case when there are none.
     fn beginning_with(&self, prefix: &str) -> Vec<String> {
         let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let find = |is_alike: &dyn Fn(&str) -> bool| -> Vec<String> {
+            let alike = words.iter().filter(|word| is_alike(word));
+            alike.cloned().collect()
+        };
+        let alike = find(&|word| word.starts_with(prefix));
+        if !alike.is_empty() {
+            return alike;
+        }
         let prefix = prefix.to_lowercase();
-        let alike = words.iter();
-        alike
-            .filter(|word| word.to_lowercase().starts_with(&prefix))
-            .cloned()
-            .collect()
+        find(&|word| word.to_lowercase().starts_with(&prefix))
     }
 }
 
@@ -190,6 +194,8 @@ mod tests {
             words.beginning_with("Ord"),
             ["ORDER BY", "order_id", "orders"]
         );
+        assert_eq!(words.beginning_with("or"), ["order_id", "orders"]);
+        assert_eq!(words.beginning_with("OR"), ["ORDER BY"]);
         assert_eq!(words.beginning_with(".m"), [".mode"]);
     }
 
