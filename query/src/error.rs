@@ -31,11 +31,11 @@ impl std::fmt::Display for Error {
 /// What went wrong, without the layers that it came through.
 fn fmt_engine(error: &DataFusionError, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
     match error.find_root() {
-        DataFusionError::External(error) => error.fmt(f),
+        DataFusionError::External(error) => write!(f, "{error}"),
         DataFusionError::SQL(error, _) => {
             let (ParserError::ParserError(what) | ParserError::TokenizerError(what)) = &**error
             else {
-                return error.fmt(f);
+                return write!(f, "{error}");
             };
             write!(f, "the statement is no SQL: {what}")
         }
