@@ -18,12 +18,15 @@ use crate::support::{Spark, lakebed};
 fn changes(table: &Path) -> Vec<String> {
     let batches: Vec<RecordBatch> = Runtime::new().unwrap().block_on(async {
         let table = Table::open(table.to_str().unwrap()).await.unwrap();
-        let changes = table.changes(None, None).await.unwrap();
+        let window = table.change_window(None, None).await.unwrap();
         let options = ReadOptions::new(MemoryBudget::new(64 << 20));
         let mut all = Vec::new();
-        for split in changes.splits() {
-            let batches = changes.read(split, &options).await.unwrap();
-            all.extend(batches.try_collect::<Vec<_>>().await.unwrap());
+        for position in 0..window.commits() {
+            let commit = window.commit(position).await.unwrap();
+            for group in &commit.groups {
+                let batches = commit.read(group, &options).await.unwrap();
+                all.extend(batches.try_collect::<Vec<_>>().await.unwrap());
+            }
         }
         all
     });

@@ -1,18 +1,22 @@
-//! What the commits of a window changed, file group by file group: the slice before a commit, and the one after it.
+//! What the commits of a window changed, file group by file group: the slice before a commit, and the one after it, and the
+//! change data that the commit logged.
 //!
-//! Java: HoodieCDCExtractor. Services that only move rows (compaction, log compaction, clustering) change nothing. The files
-//! themselves are read by whoever asks; here they are only named.
+//! Java: HoodieCDCExtractor. Services that only move rows (compaction, log compaction, clustering) change nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::config::TableVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::{PartitionFiles, file_groups, with_archived_completions};
 use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility, join_path};
-use crate::reader::ReadContext;
+use crate::reader::{
+    ChangeContext, ChangeSource, ReadContext, ReadOptions, changes_schema, read_changes,
+};
 use crate::schema::evolution::Evolution;
 use crate::table::{Snapshot, Table};
 use crate::timeline::archived::Selection;
@@ -22,7 +26,30 @@ use crate::timeline::{ActiveTimeline, Instant, InstantTime};
 /// Partitions listed at a time.
 const LISTINGS_AT_ONCE: usize = 8;
 
+/// How much of change data is logged. Java: HoodieTableConfig.CDC_SUPPLEMENTAL_LOGGING_MODE, both images by default.
+const LOGGING_MODE: &str = "hoodie.table.cdc.supplemental.logging.mode";
+const BOTH_IMAGES: &str = "DATA_BEFORE_AFTER";
+
 /// The commits of a window that changed rows, in the order in which they became visible.
+///
+/// ```no_run
+/// # use futures::TryStreamExt;
+/// # use table_format::{env::MemoryBudget, reader::ReadOptions, table::Table};
+/// # async fn print(table: Table) -> table_format::Result<()> {
+/// let window = table.change_window(None, None).await?;
+/// let options = ReadOptions::new(MemoryBudget::new(64 << 20));
+/// for position in 0..window.commits() {
+///     let commit = window.commit(position).await?;
+///     for group in &commit.groups {
+///         let mut batches = commit.read(group, &options).await?;
+///         while let Some(batch) = batches.try_next().await? {
+///             println!("{}: {} changes", commit.instant, batch.num_rows());
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ChangeWindow {
     table: Table,
@@ -31,6 +58,8 @@ pub struct ChangeWindow {
     archived: Vec<Instant>,
     schema: SchemaRef,
     evolution: Option<Evolution>,
+    /// Change data that was logged holds both images, under today's names of the columns.
+    takes_logs: bool,
     commits: Vec<TouchedBy>,
 }
 
@@ -52,6 +81,9 @@ pub struct GroupChange {
     pub before: Option<FileSlice>,
     /// `None` when the commit replaced the group.
     pub after: Option<FileSlice>,
+    /// Logs of change data that say it all, by table-relative path.
+    logs: Vec<String>,
+    may_delete: bool,
 }
 
 /// What a commit says that it touched, by partition and file id.
@@ -68,6 +100,12 @@ struct Touched {
     written: Vec<String>,
     /// A base file was written over an older one.
     had_base: bool,
+    /// Keys may be gone.
+    may_delete: bool,
+    /// Logs of change data, by table-relative path.
+    logs: Vec<String>,
+    /// Some of what was written is in none of them.
+    is_partly_logged: bool,
 }
 
 /// The touched groups as they were at a time.
@@ -85,6 +123,42 @@ impl CommitChange {
     /// The touched groups after it.
     pub fn after(&self) -> Snapshot {
         self.snapshot(&self.after, |group| group.after.as_ref())
+    }
+
+    /// What the commit did to one of its groups, as batches of [`ChangeWindow::changes_schema`]: from the change data that it
+    /// logged, else by comparing the slices. Columns are not projected; what is held is booked in the memory of `options`.
+    ///
+    /// # Errors
+    /// `NotFound` when files have been cleaned away; `Corrupt` when a file breaks its format; `Unavailable` when the store
+    /// gives up. The stream's items fail likewise.
+    pub async fn read(
+        &self,
+        group: &GroupChange,
+        options: &ReadOptions,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let source = match (&group.before, &group.after) {
+            _ if !group.logs.is_empty() => ChangeSource::Logged(group.logs.clone()),
+            (None, None) => return Ok(futures::stream::empty().boxed()),
+            (None, Some(after)) => ChangeSource::Inserted(after.clone()),
+            (Some(before), None) => ChangeSource::Deleted(before.clone()),
+            (Some(before), Some(after)) => ChangeSource::Compared {
+                before: before.clone(),
+                after: after.clone(),
+                may_delete: group.may_delete,
+            },
+        };
+        let context = ChangeContext {
+            instant: self.instant.time.clone(),
+            before: self.before.clone(),
+            after: self.after.clone(),
+            schema: changes_schema(&self.after.schema),
+        };
+        let options = ReadOptions {
+            projection: None,
+            filter: None,
+            ..options.clone()
+        };
+        read_changes(context, &source, &options).await
     }
 
     fn snapshot(
@@ -106,6 +180,12 @@ impl ChangeWindow {
         &self.schema
     }
 
+    /// The columns of changes: `op` (`i`, `u` or `d`), `ts_ms` (begin time of the commit as text, which Hudi calls so), `before`
+    /// and `after` (structs of the table's columns without the meta columns; null where there is no row).
+    pub fn changes_schema(&self) -> SchemaRef {
+        changes_schema(&self.schema)
+    }
+
     /// How many commits changed rows.
     pub fn commits(&self) -> usize {
         self.commits.len()
@@ -119,7 +199,9 @@ impl ChangeWindow {
         let commit = self.touched(position)?;
         let change = self.retained(position).await?;
         for ((key, touched), group) in commit.groups.iter().zip(&change.groups) {
-            check_still_there(&commit.instant, key, touched, group)?;
+            if group.logs.is_empty() {
+                check_still_there(&commit.instant, key, touched, group)?;
+            }
         }
         Ok(change)
     }
@@ -140,6 +222,11 @@ impl ChangeWindow {
             .map(|(key, touched)| GroupChange {
                 before: before.slices.remove(key),
                 after: after.slices.remove(key).filter(|_| !touched.is_replaced),
+                logs: match self.takes_logs && !touched.is_partly_logged {
+                    true => touched.logs.clone(),
+                    false => Vec::new(),
+                },
+                may_delete: touched.may_delete,
             })
             .collect();
         Ok(CommitChange {
@@ -249,7 +336,10 @@ impl Table {
             &schema.unwrap_or_else(|| SchemaRef::new(Schema::empty())),
             Visibility::default(),
         );
+        let mode = self.config().properties().get_non_blank(LOGGING_MODE);
+        let logs_both_images = mode.is_none_or(|mode| mode.eq_ignore_ascii_case(BOTH_IMAGES));
         Ok(ChangeWindow {
+            takes_logs: logs_both_images && evolution.is_none(),
             table: self.clone(),
             timeline,
             archived,
@@ -319,7 +409,15 @@ impl TouchedBy {
                 }
                 let previous = stat.prev_commit.as_deref().unwrap_or(NO_PREVIOUS_COMMIT);
                 touched.had_base |= is_base && previous != NO_PREVIOUS_COMMIT;
+                touched.may_delete |= stat.num_deletes != Some(0);
+                let logs = stat.cdc_stats.iter().flat_map(BTreeMap::keys);
+                let logged = touched.logs.len();
+                touched.logs.extend(logs.cloned());
+                touched.is_partly_logged |= touched.logs.len() == logged;
             }
+        }
+        for touched in groups.values_mut() {
+            touched.logs.sort_by_key(|path| order_of(path));
         }
         for (partition, file_ids) in &metadata.partition_to_replace_file_ids {
             for file_id in file_ids {
@@ -330,6 +428,20 @@ impl TouchedBy {
         let instant = instant.clone();
         Ok((!groups.is_empty()).then_some(Self { instant, groups }))
     }
+}
+
+/// A write that changes a group in several steps logs each; the tasks of their names count up.
+fn order_of(path: &str) -> (u32, u64) {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let Some(log) = LogFile::parse(name, 0) else {
+        return (0, 0);
+    };
+    let task = log
+        .write_token
+        .as_deref()
+        .and_then(|token| token.split('-').next());
+    let task = task.and_then(|task| task.parse().ok());
+    (log.version, task.unwrap_or_default())
 }
 
 /// A cleaned file is missed here, as a change that is silently left out is worse than none.

@@ -3,7 +3,6 @@
 mod archived;
 mod changes;
 pub(crate) mod create;
-mod logged_changes;
 mod snapshot;
 mod write_options;
 
@@ -14,7 +13,6 @@ use crate::timeline::ActiveTimeline;
 
 pub use changes::{ChangeWindow, CommitChange, GroupChange};
 pub use create::TableSpec;
-pub use logged_changes::{ChangeSplit, Changes};
 pub use snapshot::Snapshot;
 
 /// Table-relative path of the table's properties.

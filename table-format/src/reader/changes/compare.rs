@@ -14,6 +14,7 @@ use crate::file_group::FileSlice;
 use crate::reader::key_map::KeyMap;
 use crate::reader::{ReadOptions, read_slice};
 use crate::schema::meta::{COMMIT_TIME, RECORD_KEY};
+use crate::timeline::InstantTime;
 
 /// Rows that a commit changed, and what else is there after it.
 #[derive(Debug)]
@@ -68,12 +69,7 @@ impl Comparison {
 
     /// Takes rows of the later slice.
     fn take(&mut self, rows: &RecordBatch) -> Result<()> {
-        let instant = self.context.instant.as_str();
-        let times = text(rows, COMMIT_TIME)?;
-        let is_changed: BooleanArray = times
-            .iter()
-            .map(|time| Some(time == Some(instant)))
-            .collect();
+        let is_changed = bears(rows, &self.context.instant)?;
         if let Some(others) = &mut self.others {
             let keys = text(rows, RECORD_KEY)?;
             for (key, is_changed) in keys.iter().zip(&is_changed) {
@@ -237,6 +233,15 @@ fn key_in<'a>(text: &'a str, ends: &[usize], number: u32) -> &'a str {
     let end = ends.get(number).copied().unwrap_or_default();
     text.get(start.copied().unwrap_or_default()..end)
         .unwrap_or_default()
+}
+
+/// Which rows bear the time of a commit.
+pub(super) fn bears(rows: &RecordBatch, instant: &InstantTime) -> Result<BooleanArray> {
+    let times = text(rows, COMMIT_TIME)?;
+    let is_same = times
+        .iter()
+        .map(|time| Some(time == Some(instant.as_str())));
+    Ok(is_same.collect())
 }
 
 fn text<'a>(rows: &'a RecordBatch, column: &str) -> Result<&'a StringArray> {

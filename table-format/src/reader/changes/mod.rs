@@ -9,8 +9,9 @@ mod image;
 mod log;
 
 use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use crate::error::Result;
 use crate::file_group::FileSlice;
@@ -50,7 +51,7 @@ impl Operation {
 pub(crate) enum ChangeSource {
     /// Logs of change data with both images, by table-relative path.
     Logged(Vec<String>),
-    /// All rows of the slice are new.
+    /// All rows of the slice that the commit wrote are new.
     Inserted(FileSlice),
     /// All rows of the slice are gone.
     Deleted(FileSlice),
@@ -88,7 +89,12 @@ pub(crate) async fn read_changes(
         ChangeSource::Inserted(slice) => {
             let rows = super::read_slice(context.after.clone(), slice, options).await?;
             Ok(rows
-                .map(move |rows| image::inserts(&context, &rows?))
+                .map(move |rows| {
+                    let rows = rows?;
+                    let is_new = compare::bears(&rows, &context.instant)?;
+                    image::inserts(&context, &filter_record_batch(&rows, &is_new)?)
+                })
+                .try_filter(|batch| std::future::ready(batch.num_rows() > 0))
                 .boxed())
         }
         ChangeSource::Deleted(slice) => {

@@ -142,22 +142,28 @@ impl History {
         let mut since: Option<InstantTime> = None;
         let mut replayed = State::new();
         for (time, end, expected) in &self.states {
-            let changes = self.table.changes(since.as_ref(), Some(end)).await.unwrap();
-            for split in changes.splits() {
-                let batches = changes.read(split, &options).await.unwrap();
-                for batch in batches.try_collect::<Vec<_>>().await.unwrap() {
-                    assert_eq!(batch.schema_ref(), changes.schema());
-                    replay(&mut replayed, &batch, time);
+            let window = self.table.change_window(since.as_ref(), Some(end));
+            let window = window.await.unwrap();
+            for position in 0..window.commits() {
+                let commit = window.commit(position).await.unwrap();
+                for group in &commit.groups {
+                    let batches = commit.read(group, &options).await.unwrap();
+                    for batch in batches.try_collect::<Vec<_>>().await.unwrap() {
+                        assert_eq!(batch.schema(), window.changes_schema());
+                        replay(&mut replayed, &batch, time);
+                    }
                 }
             }
             assert_eq!(&replayed, expected);
             since = Some(end.clone());
         }
-        let all = self.table.changes(None, None).await.unwrap();
-        assert!(
-            all.splits()
-                .is_sorted_by_key(|split| split.instant().end_time().clone())
-        );
+        let all = self.table.change_window(None, None).await.unwrap();
+        let mut ends = Vec::new();
+        for position in 0..all.commits() {
+            let commit = all.retained(position).await.unwrap();
+            ends.push(commit.instant.end_time().clone());
+        }
+        assert!(ends.is_sorted());
     }
 }
 
@@ -259,10 +265,16 @@ async fn windows_whose_files_are_cleaned_are_refused() {
     let retained = [("hoodie.clean.commits.retained".to_owned(), "1".to_owned())];
     let services = history.table.services(env(), retained.into());
     services.clean().await.unwrap();
-    let error = history.table.changes(None, None).await.unwrap_err();
+    let all = history.table.change_window(None, None).await.unwrap();
+    let error = all.commit(0).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let since = &history.states[3].1;
-    history.table.changes(Some(since), None).await.unwrap();
+    let late = history
+        .table
+        .change_window(Some(since), None)
+        .await
+        .unwrap();
+    late.commit(0).await.unwrap();
 }
 
 fn batches() -> impl Strategy<Value = Vec<Vec<Change>>> {
