@@ -104,8 +104,8 @@ struct Touched {
     may_delete: bool,
     /// Logs of change data, by table-relative path.
     logs: Vec<String>,
-    /// Some of what was written is in none of them.
-    is_partly_logged: bool,
+    /// Files written that come without such logs.
+    files_unlogged: usize,
 }
 
 /// The touched groups as they were at a time.
@@ -222,7 +222,7 @@ impl ChangeWindow {
             .map(|(key, touched)| GroupChange {
                 before: before.slices.remove(key),
                 after: after.slices.remove(key).filter(|_| !touched.is_replaced),
-                logs: match self.takes_logs && !touched.is_partly_logged {
+                logs: match self.takes_logs && touched.files_unlogged == 0 {
                     true => touched.logs.clone(),
                     false => Vec::new(),
                 },
@@ -411,9 +411,9 @@ impl TouchedBy {
                 touched.had_base |= is_base && previous != NO_PREVIOUS_COMMIT;
                 touched.may_delete |= stat.num_deletes != Some(0);
                 let logs = stat.cdc_stats.iter().flat_map(BTreeMap::keys);
-                let logged = touched.logs.len();
+                let before = touched.logs.len();
                 touched.logs.extend(logs.cloned());
-                touched.is_partly_logged |= touched.logs.len() == logged;
+                touched.files_unlogged += usize::from(touched.logs.len() == before);
             }
         }
         for touched in groups.values_mut() {
