@@ -22,7 +22,7 @@ use super::PlannedClustering;
 use super::options::{ClusteringOptions, LAYOUT, SORT_COLUMNS};
 use super::packing::PlannedGroup;
 use super::sort::Layout;
-use super::trigger::is_clustering;
+use super::trigger::is_planned_or_done;
 
 /// How often a plan is made anew because a writer completed while it was made.
 const ATTEMPTS: usize = 5;
@@ -43,7 +43,7 @@ pub(super) async fn schedule(
     due: Due,
 ) -> Result<Option<PlannedClustering>> {
     for _ in 0..ATTEMPTS {
-        if due == Due::WhenTriggered && !options.trigger.is_due(&timeline).await? {
+        if due == Due::WhenTriggered && !options.trigger.is_due(config, &timeline).await? {
             return Ok(None);
         }
         let groups = choose(storage, config, &timeline, options).await?;
@@ -90,7 +90,7 @@ async fn choose(
             && options.partitions.takes(&slice.partition_path)
             && !planned.contains(&(slice.partition_path.clone(), slice.file_id.clone()))
     });
-    let clusterings = clusterings_among(timeline).await?;
+    let clusterings = clusterings_among(config, timeline).await?;
     let is_sorted =
         |slice: &FileSlice| slice.log_files.is_empty() && clusterings.contains(&slice.base_instant);
     Ok(options.packing.pack(slices, is_sorted))
@@ -115,10 +115,13 @@ async fn refuse_buckets(
 }
 
 /// The completed clusterings of the active timeline.
-async fn clusterings_among(timeline: &ActiveTimeline) -> Result<HashSet<InstantTime>> {
+async fn clusterings_among(
+    config: &TableConfig,
+    timeline: &ActiveTimeline,
+) -> Result<HashSet<InstantTime>> {
     let mut clusterings = HashSet::new();
     for instant in timeline.completed_writes() {
-        if is_clustering(timeline, instant).await? {
+        if is_planned_or_done(config, timeline, instant).await? {
             clusterings.insert(instant.time.clone());
         }
     }

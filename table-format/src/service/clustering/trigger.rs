@@ -2,9 +2,11 @@
 //!
 //! Java: ClusteringPlanActionExecutor#createClusteringPlan, BaseHoodieTimeline#getLastClusteringInstant.
 
+use crate::config::TableConfig;
 use crate::error::Result;
-use crate::timeline::metadata::{RequestedReplaceMetadata, WriteOperation};
+use crate::timeline::metadata::WriteOperation;
 use crate::timeline::{Action, ActiveTimeline, Instant, State};
+use crate::transaction::is_clustering;
 
 /// After how many commits a clustering is due.
 #[derive(Debug, Clone, Copy)]
@@ -22,14 +24,18 @@ impl Trigger {
     }
 
     /// Whether enough writes have completed since the last clustering, planned or done.
-    pub(super) async fn is_due(&self, timeline: &ActiveTimeline) -> Result<bool> {
+    pub(super) async fn is_due(
+        &self,
+        config: &TableConfig,
+        timeline: &ActiveTimeline,
+    ) -> Result<bool> {
         let Some(commits_min) = self.inline_commits.max(self.async_commits) else {
             return Ok(false);
         };
         let mut commits = 0;
         for instant in timeline.instants().iter().rev() {
             let is_write = instant.action.is_write() && instant.state == State::Completed;
-            if is_clustering(timeline, instant).await? {
+            if is_planned_or_done(config, timeline, instant).await? {
                 break;
             }
             commits += usize::from(is_write);
@@ -42,16 +48,16 @@ impl Trigger {
 }
 
 /// Whether an instant is a clustering, planned or done.
-pub(super) async fn is_clustering(timeline: &ActiveTimeline, instant: &Instant) -> Result<bool> {
-    if instant.action == Action::Clustering {
-        return Ok(true);
+pub(super) async fn is_planned_or_done(
+    config: &TableConfig,
+    timeline: &ActiveTimeline,
+    instant: &Instant,
+) -> Result<bool> {
+    if instant.state != State::Completed {
+        return is_clustering(config, timeline, instant).await;
     }
     if instant.action != Action::ReplaceCommit {
         return Ok(false);
-    }
-    if instant.state != State::Completed {
-        let planned: RequestedReplaceMetadata = timeline.read_plan(instant).await?;
-        return Ok(planned.clustering_plan.is_some());
     }
     let metadata = timeline.read_metadata(instant).await?;
     Ok(metadata.operation()? == Some(WriteOperation::Cluster))
