@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 
-use crate::config::{TableConfig, TableVersion};
+use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::file_group::view::PartitionFiles;
-use crate::file_group::{BaseFile, BaseFileFormat, Horizon, LogFile, Visibility, join_path};
+use crate::file_group::{BaseFile, BaseFileFormat, Horizon, Visibility, join_path};
 use crate::reader::ReadContext;
 use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
 use crate::schema::meta::{META_COLUMNS, with_meta_columns, without_meta_columns};
@@ -98,23 +98,12 @@ pub(super) async fn remove_debris(
     Ok(())
 }
 
-/// Files that bear the instant of a plan: it has not completed, so they are what a failed attempt left. On version 6 the
-/// instant of a compaction is also that of the logs that were written since it was planned.
-pub(super) fn written_by(
-    partition: &PartitionFiles,
-    version: TableVersion,
-    time: &InstantTime,
-) -> Vec<String> {
+/// Base files that bear the instant of a plan: it has not completed, so they are what a failed attempt left. Plans write no
+/// logs; on version 6 those that bear the instant of a compaction were written since it was planned.
+pub(super) fn written_by(partition: &PartitionFiles, time: &InstantTime) -> Vec<String> {
     let names = partition.files.iter().map(|file| file.name.as_str());
-    let log_instant = |name: &str| {
-        let log = LogFile::parse(name, 0).filter(|_| !version.shares_logs());
-        log.map(|file| file.instant)
-    };
     names
-        .filter(|name| {
-            let base = BaseFile::parse(name, 0).map(|file| file.instant);
-            base.or_else(|| log_instant(name)).as_ref() == Some(time)
-        })
+        .filter(|name| BaseFile::parse(name, 0).is_some_and(|file| file.instant == *time))
         .map(|name| join_path(&partition.partition_path, name))
         .collect()
 }

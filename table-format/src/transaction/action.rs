@@ -58,24 +58,6 @@ impl ServiceAction {
         requested
     }
 
-    /// Puts a plan on the timeline under a time that was taken before the plan was made.
-    ///
-    /// # Errors
-    /// `AlreadyExists` when another writer took the same time.
-    pub(crate) async fn request_at(
-        storage: &Storage,
-        env: &Env,
-        config: &TableConfig,
-        action: Action,
-        time: InstantTime,
-        plan: Vec<u8>,
-    ) -> Result<Self> {
-        let guard = TableLock::try_new(storage, env)?.acquire().await?;
-        let requested = Self::announce(storage, env, config, action, time, plan).await;
-        guard.release().await;
-        requested
-    }
-
     /// Puts a plan on the timeline that is true as long as nobody has changed a row or planned anything since `seen`; `None`,
     /// and nothing is written, when somebody has. Takes the table's lock for that moment.
     ///

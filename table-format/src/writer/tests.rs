@@ -13,6 +13,7 @@ mod crash;
 mod failed_writes;
 mod fsck;
 mod indexes;
+mod instant_times;
 mod model;
 mod operations;
 mod random;

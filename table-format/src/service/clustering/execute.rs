@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Mutex;
 
-use crate::config::{TableConfig, TableVersion};
+use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::PartitionFiles;
@@ -136,14 +136,7 @@ impl Execution<'_> {
             self.heartbeat.map_or(Ok(()), Heartbeat::check)?;
             check_still_ours(self.storage, timeline, self.pending, written).await?;
             check_clustered(timeline, self.pending, &replaced, &seen).await?;
-            remove_strays(
-                self.storage,
-                config.version(),
-                &self.pending.time,
-                &replaced,
-                written,
-            )
-            .await
+            remove_strays(self.storage, &self.pending.time, &replaced, written).await
         };
         match action.complete_if(metadata, check).await? {
             Completed::Now(instant) => Ok(instant),
@@ -296,7 +289,6 @@ async fn check_still_ours(
 /// up may have come after we looked for its debris. Java: HoodieTable#reconcileAgainstMarkers.
 async fn remove_strays(
     storage: &Storage,
-    version: TableVersion,
     time: &InstantTime,
     replaced: &Replaced,
     written: &[RewrittenFile],
@@ -307,7 +299,7 @@ async fn remove_strays(
             partition_path: partition_path.clone(),
             files: storage.list(partition_path).await?.files,
         };
-        for path in written_by(&partition, version, time) {
+        for path in written_by(&partition, time) {
             if !ours.contains(path.as_str()) {
                 storage.delete(&path).await?;
             }

@@ -73,7 +73,7 @@ impl Inputs {
         let mut groups: Vec<Vec<FileSlice>> = vec![Vec::new(); planned.len()];
         let mut debris = Vec::new();
         for (partition, slices) in listings {
-            debris.extend(written_by(&partition, config.version(), time));
+            debris.extend(written_by(&partition, time));
             let one = std::slice::from_ref(&partition);
             let visibility = with_archived_completions(storage, config, one, &visibility).await?;
             let mut known = file_groups(&partition, config.version(), &visibility);

@@ -66,7 +66,7 @@ impl Inputs {
         let mut slices: Vec<(usize, FileSlice)> = Vec::with_capacity(operations.len());
         let mut debris = Vec::new();
         for (partition, operations) in listings {
-            debris.extend(written_by(&partition, config.version(), time));
+            debris.extend(written_by(&partition, time));
             let one = std::slice::from_ref(&partition);
             let visibility = with_archived_completions(storage, config, one, &visibility).await?;
             let lookup = Lookup {

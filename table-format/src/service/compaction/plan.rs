@@ -55,12 +55,7 @@ pub(super) async fn schedule(
         }
         let plan = plan_of(&slices, &options.selection);
         let payload = plan.encode_avro()?;
-        let instant = if config.version().shares_logs() {
-            let seen = &timeline;
-            request_between_writes(storage, env, config, seen, time, payload).await?
-        } else {
-            request_beside_writes(storage, env, config, &timeline, time, payload).await?
-        };
+        let instant = request(storage, env, config, &timeline, time, payload).await?;
         if let Some(instant) = instant {
             let planned = PlannedCompaction {
                 instant,
@@ -83,29 +78,9 @@ pub(super) async fn schedule(
     Err(Error::new(ErrorKind::Conflict, message))
 }
 
-/// Announces the plan, and takes it back when it turns out that writes or plans were missed: then there is no instant.
-async fn request_beside_writes(
-    storage: &Storage,
-    env: &Env,
-    config: &TableConfig,
-    seen: &ActiveTimeline,
-    time: InstantTime,
-    plan: Vec<u8>,
-) -> Result<Option<Instant>> {
-    let action = Action::Compaction;
-    let requested = ServiceAction::request_at(storage, env, config, action, time, plan).await?;
-    let instant = requested.instant().clone();
-    let now = ActiveTimeline::load(storage, config).await?;
-    if is_complete(seen, &now, &instant.time) {
-        return Ok(Some(instant));
-    }
-    storage.delete(&now.path_of(&instant)).await?;
-    Ok(None)
-}
-
-/// Version 6: the logs of a write bear the instant of the plan when they come after it, so a plan is announced only while no
-/// write is pending and the timeline is as it was; under the lock that writes begin and complete under.
-async fn request_between_writes(
+/// Announces a plan that was made from `seen` under a time that was taken before, unless the plan has become untrue since:
+/// then there is no instant. Under the lock that writes begin and complete under.
+async fn request(
     storage: &Storage,
     env: &Env,
     config: &TableConfig,
@@ -116,7 +91,14 @@ async fn request_between_writes(
     let guard = TableLock::try_new(storage, env)?.acquire().await?;
     let requested = async {
         let now = ActiveTimeline::load(storage, config).await?;
-        if now.instants() != seen.instants() {
+        let is_true = if config.version().shares_logs() {
+            // The logs of a write bear the instant of the plan when they come after it, so a plan is announced only while no
+            // write is pending and the timeline is as it was.
+            now.instants() == seen.instants()
+        } else {
+            is_unused(&now, &time) && is_complete(seen, &now, &time)
+        };
+        if !is_true {
             return Ok(None);
         }
         guard.check().await?;
@@ -127,6 +109,12 @@ async fn request_between_writes(
     let requested = requested.await;
     guard.release().await;
     requested
+}
+
+/// Whether no other instant bears this time, as a write may that began after it was taken: the files of both would pass for
+/// those of either, and whoever removes what a failed attempt left would remove rows.
+fn is_unused(now: &ActiveTimeline, time: &InstantTime) -> bool {
+    now.instants().iter().all(|instant| instant.time != *time)
 }
 
 /// A write under way, or dead and not rolled back. A pending clustering is a plan.
@@ -154,7 +142,7 @@ fn is_complete(seen: &ActiveTimeline, now: &ActiveTimeline, time: &InstantTime) 
             Action::Compaction | Action::LogCompaction | Action::Clustering => true,
             _ => instant.action.is_write() && instant.completion.is_some(),
         };
-        matters && instant.time != *time && instant.end_time() < time && !known.contains(instant)
+        matters && instant.end_time() < time && !known.contains(instant)
     });
     late.next().is_none()
 }
