@@ -18,7 +18,7 @@ use table_format::reader::BaseFileFilter;
 use table_format::schema::meta::RECORD_KEY;
 
 use super::page::PagePruner;
-use super::{is_ordered, prune};
+use super::{is_ordered, key_text, prune};
 
 /// Picks row groups and pages by a predicate.
 #[derive(Debug)]
@@ -160,16 +160,6 @@ fn is_same_kind(stored: &DataType, wanted: &DataType) -> bool {
             stored == wanted
         }
         _ => stored == wanted,
-    }
-}
-
-/// The record key of a row whose key column has this value.
-fn key_text(value: &ScalarValue) -> Option<String> {
-    match value {
-        ScalarValue::Int32(Some(value)) => Some(value.to_string()),
-        ScalarValue::Int64(Some(value)) => Some(value.to_string()),
-        ScalarValue::Utf8(Some(value)) | ScalarValue::Utf8View(Some(value)) => Some(value.clone()),
-        _ => None,
     }
 }
 

@@ -1,8 +1,10 @@
-//! Filters to fewer files: partitions by their paths, row groups by footers, pages by page indexes.
+//! Filters to fewer files: partitions by their paths, file groups by the buckets of keys, row groups by footers, pages by page
+//! indexes.
 //!
 //! What is left out is proven not to hold a wanted row; the engine filters what is left. A value whose order in files is not
 //! certain (floating point, where NaN has none; columns that have changed their type) proves nothing.
 
+mod bucket;
 mod footer;
 mod page;
 mod partition;
@@ -12,15 +14,15 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::DFSchema;
 use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use table_format::config::TableConfig;
 use table_format::file_group::FileSlice;
-use table_format::reader::BaseFileFilter;
+use table_format::reader::{BaseFileFilter, KeyBuckets};
 use table_format::schema::meta::RECORD_KEY;
 
 use footer::RowGroupPruner;
@@ -65,13 +67,19 @@ impl ScanPruner {
         }))
     }
 
-    /// The slices whose partitions may hold wanted rows.
+    /// The slices whose partitions and buckets may hold wanted rows.
     pub(crate) fn slices(&self, slices: &[FileSlice]) -> Vec<FileSlice> {
         let statistics =
             partition::PartitionStatistics::new(&self.config, self.predicate.schema(), slices);
         let keep = prune(&self.predicate, &statistics);
+        let buckets = bucket::wanted_buckets(&self.predicate, &self.config);
+        let is_wanted = |slice: &FileSlice| {
+            let buckets = buckets.as_ref();
+            buckets.is_none_or(|buckets| KeyBuckets::may_hold(slice, buckets))
+        };
         let kept = slices.iter().zip(keep).filter(|(_, keep)| *keep);
-        kept.map(|(slice, _)| slice.clone()).collect()
+        let kept = kept.map(|(slice, _)| slice);
+        kept.filter(|slice| is_wanted(slice)).cloned().collect()
     }
 
     /// What picks row groups of base files.
@@ -113,6 +121,16 @@ fn prune(predicate: &PruningPredicate, statistics: &dyn PruningStatistics) -> Ve
         tracing::debug!(%error, "statistics are not used");
         vec![true; statistics.num_containers()]
     })
+}
+
+/// A value of a key column as it stands in record keys; `None` where that is not certain.
+fn key_text(value: &ScalarValue) -> Option<String> {
+    match value {
+        ScalarValue::Int32(Some(value)) => Some(value.to_string()),
+        ScalarValue::Int64(Some(value)) => Some(value.to_string()),
+        ScalarValue::Utf8(Some(value)) | ScalarValue::Utf8View(Some(value)) => Some(value.clone()),
+        _ => None,
+    }
 }
 
 /// Whether values of this type compare in files as they do in the engine.

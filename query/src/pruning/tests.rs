@@ -72,35 +72,48 @@ struct Lake {
 
 impl Lake {
     async fn create(table_type: TableType, is_partitioned: bool) -> Self {
-        Self::with(table_type, is_partitioned, None).await
+        Self::with(table_type, |spec| {
+            if is_partitioned {
+                spec.partition_by = vec!["city".to_owned()];
+            }
+        })
+        .await
     }
 
-    /// A table whose rows are ordered by a column.
-    async fn ordered(table_type: TableType, ordering: &str) -> Self {
-        Self::with(table_type, false, Some(ordering)).await
+    /// A table whose rows are spread over eight buckets by the hash of some columns.
+    async fn bucketed(table_type: TableType, keys: &[&str], hash_fields: &str) -> Self {
+        Self::with(table_type, |spec| {
+            spec.record_key = keys.iter().map(|&key| key.to_owned()).collect();
+            for (name, value) in [
+                ("hoodie.index.type", "BUCKET"),
+                ("hoodie.bucket.index.num.buckets", "8"),
+                ("hoodie.bucket.index.hash.field", hash_fields),
+            ] {
+                spec.properties.insert(name.to_owned(), value.to_owned());
+            }
+        })
+        .await
     }
 
-    async fn with(table_type: TableType, is_partitioned: bool, ordering: Option<&str>) -> Self {
+    async fn with(table_type: TableType, change: impl FnOnce(&mut TableSpec)) -> Self {
         let directory = TempDir::new().unwrap();
         let storage = Storage::open(directory.path().to_str().unwrap()).unwrap();
         let env = Env::system(MemoryBudget::new(1 << 30));
-        let spec = TableSpec {
+        let mut spec = TableSpec {
             name: "t".to_owned(),
             database: String::new(),
             table_type,
             schema: schema(),
             record_key: vec!["id".to_owned()],
-            partition_by: is_partitioned
-                .then(|| "city".to_owned())
-                .into_iter()
-                .collect(),
-            ordering: ordering.map(str::to_owned).into_iter().collect(),
+            partition_by: Vec::new(),
+            ordering: Vec::new(),
             merge_mode: None,
             properties: BTreeMap::from([(
                 "hoodie.datasource.write.partitionpath.urlencode".to_owned(),
                 "true".to_owned(),
             )]),
         };
+        change(&mut spec);
         let table = Table::create(storage, env.clone(), spec).await.unwrap();
         let writer = table.writer(env, WriterOptions::default()).await.unwrap();
         Self {
@@ -169,8 +182,7 @@ async fn answer(session: &QuerySession, table: &str, condition: &str) -> Vec<Str
     lines
 }
 
-async fn pruned_answers_equal_unpruned_ones(table_type: TableType, is_partitioned: bool) {
-    let mut lake = Lake::create(table_type, is_partitioned).await;
+async fn pruned_answers_equal_unpruned_ones(mut lake: Lake) {
     lake.load().await;
     lake.change(&[3, 4, 700, 1999, 2050], 1, RowKind::UpdateAfter)
         .await;
@@ -208,14 +220,26 @@ async fn pruned_answers_equal_unpruned_ones(table_type: TableType, is_partitione
 
 #[tokio::test]
 async fn answers_are_the_same_on_copy_on_write_tables() {
-    pruned_answers_equal_unpruned_ones(TableType::CopyOnWrite, false).await;
-    pruned_answers_equal_unpruned_ones(TableType::CopyOnWrite, true).await;
+    pruned_answers_equal_unpruned_ones(Lake::create(TableType::CopyOnWrite, false).await).await;
+    pruned_answers_equal_unpruned_ones(Lake::create(TableType::CopyOnWrite, true).await).await;
 }
 
 #[tokio::test]
 async fn answers_are_the_same_on_merge_on_read_tables() {
-    pruned_answers_equal_unpruned_ones(TableType::MergeOnRead, false).await;
-    pruned_answers_equal_unpruned_ones(TableType::MergeOnRead, true).await;
+    pruned_answers_equal_unpruned_ones(Lake::create(TableType::MergeOnRead, false).await).await;
+    pruned_answers_equal_unpruned_ones(Lake::create(TableType::MergeOnRead, true).await).await;
+}
+
+#[tokio::test]
+async fn answers_are_the_same_on_tables_with_buckets() {
+    for (keys, hash_fields) in [
+        (&["id"] as &[&str], "id"),
+        (&["id", "city"], "city"),
+        (&["city", "id"], "id,city"),
+    ] {
+        let lake = Lake::bucketed(TableType::MergeOnRead, keys, hash_fields).await;
+        pruned_answers_equal_unpruned_ones(lake).await;
+    }
 }
 
 /// The slices and the row groups that are left of a table with four files a partition.
@@ -264,6 +288,23 @@ async fn partitions_ranges_and_bloom_filters_leave_files_out() {
     }
     assert!(maybe <= 2, "{maybe} of 16 files");
     assert_eq!(left(&lake, col("id").eq(lit(705))).await.1, 1);
+}
+
+#[tokio::test]
+async fn buckets_of_other_keys_are_left_out() {
+    let (table_type, id_is) = (TableType::MergeOnRead, |id: i32| col("id").eq(lit(id)));
+    let mut lake = Lake::bucketed(table_type, &["id"], "id").await;
+    lake.load().await;
+    assert_eq!(left(&lake, id_is(705)).await.0, 1);
+    assert_eq!(left(&lake, id_is(705).or(id_is(705))).await.0, 1);
+    let record_key = col("_hoodie_record_key").eq(lit("705"));
+    assert_eq!(left(&lake, record_key).await.0, 1);
+    assert_eq!(left(&lake, col("id").lt(lit(3))).await.0, 8);
+    let mut lake = Lake::bucketed(table_type, &["id", "city"], "id,city").await;
+    lake.load().await;
+    let city = || col("city").eq(lit("bonn"));
+    assert_eq!(left(&lake, id_is(705)).await.0, 8);
+    assert_eq!(left(&lake, id_is(705).and(city())).await.0, 1);
 }
 
 #[tokio::test]
@@ -318,7 +359,8 @@ async fn a_look_up_reads_a_page() {
 
 #[tokio::test]
 async fn by_event_time_only_rows_of_other_keys_are_left_out() {
-    let mut lake = Lake::ordered(TableType::MergeOnRead, "id").await;
+    let ordered = |spec: &mut TableSpec| spec.ordering = vec!["id".to_owned()];
+    let mut lake = Lake::with(TableType::MergeOnRead, ordered).await;
     lake.load().await;
     lake.change(&[5, 700, 1500], 2, RowKind::UpdateAfter).await;
     assert!(rows_read(&lake, col("id").eq(lit(700))).await <= 500 + 3);

@@ -10,6 +10,7 @@ mod changes;
 mod columns;
 mod commit_filter;
 mod filter;
+mod key_buckets;
 mod key_map;
 mod log;
 mod log_compaction;
