@@ -4,14 +4,14 @@
 //! differ on purpose, [`DEVIATIONS`] says how, and `golden/README.md` why.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use super::support::{lakebed, root};
+use super::support::{interpreter, lakebed, root};
 
 /// Kinds of tables that we read otherwise than Spark: `(kind, query or "" for all, column that differs)`.
 const DEVIATIONS: [(&str, &str, &str); 4] = [
@@ -58,16 +58,24 @@ impl GoldenQuery {
     }
 }
 
+fn golden() -> PathBuf {
+    root().join("tests/golden")
+}
+
 /// The tables in `golden/`.
 pub(crate) fn catalogue() -> Vec<GoldenTable> {
-    let catalogue = std::fs::read_to_string(root().join("tests/golden/catalogue.json")).unwrap();
+    let catalogue = std::fs::read_to_string(golden().join("catalogue.json")).unwrap();
     serde_json::from_str(&catalogue).unwrap()
 }
 
 /// A copy of a table and of the answers to queries of it; the table is in `table`.
 pub(crate) fn unpack(table: &GoldenTable) -> TempDir {
+    unpack_from(&golden(), table)
+}
+
+fn unpack_from(archives: &Path, table: &GoldenTable) -> TempDir {
     let dir = TempDir::new().unwrap();
-    let archive = root().join(format!("tests/golden/{}.tar.gz", table.name));
+    let archive = archives.join(format!("{}.tar.gz", table.name));
     let mut command = Command::new("tar");
     command.arg("xzpf").arg(&archive).arg("-C").arg(dir.path());
     let unpacked = command.status().unwrap();
@@ -152,10 +160,15 @@ fn difference(dir: &Path, table: &GoldenTable, query: &GoldenQuery) -> Option<St
 
 /// Compares every answer for the tables whose name starts with `prefix`; returns how many.
 fn compare(prefix: &str) -> usize {
-    let tables = catalogue();
+    let mut tables = catalogue();
+    tables.retain(|table| table.name.starts_with(prefix));
+    compare_all(&golden(), &tables)
+}
+
+fn compare_all(archives: &Path, tables: &[GoldenTable]) -> usize {
     let (mut compared, mut failures) = (0, Vec::new());
-    for table in tables.iter().filter(|table| table.name.starts_with(prefix)) {
-        let dir = unpack(table);
+    for table in tables {
+        let dir = unpack_from(archives, table);
         for query in &table.queries {
             compared += 1;
             if let Some(difference) = difference(dir.path(), table, query) {
@@ -185,4 +198,31 @@ fn tables_of_version_8_read_as_hudi_reads_them() {
 #[test]
 fn tables_of_version_9_read_as_hudi_reads_them() {
     assert!(compare("v9_") > 300);
+}
+
+/// `LAKEBED_HISTORIES="17 18"` takes other seeds.
+#[test]
+#[ignore = "needs Apache Hudi on Spark: make test-interop"]
+fn random_histories_read_as_hudi_reads_them() {
+    #[derive(Deserialize)]
+    struct Catalogue {
+        tables: Vec<GoldenTable>,
+        failed: BTreeMap<String, String>,
+    }
+    let seeds = std::env::var("LAKEBED_HISTORIES").unwrap_or_else(|_| "1 2 3 4 5 6".to_owned());
+    let made = TempDir::new().unwrap();
+    let mut command = interpreter("scripts/setup interop");
+    command
+        .arg("histories.py")
+        .arg(made.path())
+        .args(seeds.split_whitespace());
+    let output = command.output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let catalogue = std::fs::read_to_string(made.path().join("catalogue.json")).unwrap();
+    let catalogue: Catalogue = serde_json::from_str(&catalogue).unwrap();
+    assert!(catalogue.failed.is_empty(), "{:?}", catalogue.failed);
+    assert_eq!(catalogue.tables.len(), seeds.split_whitespace().count());
+    let compared = compare_all(made.path(), &catalogue.tables);
+    assert!(compared >= catalogue.tables.len());
 }
