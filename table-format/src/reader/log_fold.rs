@@ -29,7 +29,7 @@ const BUCKETS_MAX: u64 = 256;
 pub(super) struct LogFold {
     columns: Columns,
     column_merge: Option<ColumnMerge>,
-    ordering: Option<Ordering>,
+    ordering: Option<Arc<Ordering>>,
     memory: MemoryBudget,
     /// What the caller has drawn for these logs.
     reserved_bytes: u64,
@@ -60,7 +60,7 @@ pub(super) enum FoldedLogs {
 pub(super) struct SpilledLogs {
     columns: Columns,
     column_merge: Option<ColumnMerge>,
-    ordering: Option<Ordering>,
+    ordering: Option<Arc<Ordering>>,
     memory: MemoryBudget,
     dealer: Dealer,
     file: SpillFile,
@@ -76,10 +76,11 @@ impl LogFold {
         options: &ReadOptions,
     ) -> Result<Self> {
         let memory = &options.memory;
-        let logs = records(columns, column_merge.as_ref(), memory)?;
+        let ordering = ordering_of(columns)?.map(Arc::new);
+        let logs = records(columns, ordering.as_ref(), column_merge.as_ref(), memory);
         Ok(Self {
             columns: columns.clone(),
-            ordering: ordering_of(columns)?,
+            ordering,
             memory: memory.clone(),
             reserved_bytes: options.reserved_bytes,
             state: State::Held(Box::new(logs)),
@@ -96,7 +97,7 @@ impl LogFold {
     }
 
     pub(super) fn ordering(&self) -> Option<&Ordering> {
-        self.ordering.as_ref()
+        self.ordering.as_deref()
     }
 
     pub(super) fn add_blocks(&mut self, kinds: impl Iterator<Item = BlockKind>) {
@@ -116,7 +117,7 @@ impl LogFold {
         match &mut self.state {
             State::Held(logs) => logs.add(part),
             State::Spilled { dealer, writer } => {
-                spill(&part, self.ordering.as_ref(), dealer, writer)
+                spill(&part, self.ordering.as_deref(), dealer, writer)
             }
         }
     }
@@ -139,7 +140,7 @@ impl LogFold {
         tracing::debug!(held, buckets = dealer.buckets(), "spilling logs");
         let mut writer = SpillWriter::new(dealer.buckets(), &self.memory)?;
         for part in std::mem::take(&mut logs.parts) {
-            spill(&part, self.ordering.as_ref(), &dealer, &mut writer)?;
+            spill(&part, self.ordering.as_deref(), &dealer, &mut writer)?;
         }
         self.state = State::Spilled { dealer, writer };
         Ok(())
@@ -184,10 +185,12 @@ impl SpilledLogs {
 
     /// The folded logs of a bucket, which can be read once.
     pub(super) fn take_bucket(&mut self, bucket: usize) -> Result<LogRecords> {
-        let mut logs = records(&self.columns, self.column_merge.as_ref(), &self.memory)?;
+        let ordering = self.ordering.as_ref();
+        let column_merge = self.column_merge.as_ref();
+        let mut logs = records(&self.columns, ordering, column_merge, &self.memory);
         let mut rows: SpilledRows = self.file.take_bucket(bucket);
         while let Some((kind, batch)) = rows.next()? {
-            let ordering = self.ordering.as_ref();
+            let ordering = self.ordering.as_deref();
             logs.add(match kind {
                 SegmentKind::Rows => rows_part(&self.columns, ordering, batch, false)?,
                 SegmentKind::PartialRows => rows_part(&self.columns, ordering, batch, true)?,
@@ -201,11 +204,12 @@ impl SpilledLogs {
 
 fn records(
     columns: &Columns,
+    ordering: Option<&Arc<Ordering>>,
     column_merge: Option<&ColumnMerge>,
     memory: &MemoryBudget,
-) -> Result<LogRecords> {
-    let logs = LogRecords::new(columns.clone(), ordering_of(columns)?, memory.book(0));
-    Ok(logs.with_column_merge(column_merge.cloned()))
+) -> LogRecords {
+    let logs = LogRecords::new(columns.clone(), ordering.cloned(), memory.book(0));
+    logs.with_column_merge(column_merge.cloned())
 }
 
 fn ordering_of(columns: &Columns) -> Result<Option<Ordering>> {

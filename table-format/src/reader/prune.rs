@@ -191,8 +191,8 @@ mod tests {
             0,
             if by_event_time { vec![1] } else { Vec::new() },
         );
-        let ordering =
-            by_event_time.then(|| Ordering::try_new(&columns.schema, &columns.ordering).unwrap());
+        let ordering = by_event_time
+            .then(|| Arc::new(Ordering::try_new(&columns.schema, &columns.ordering).unwrap()));
         let mut logs = LogRecords::new(columns, ordering, MemoryBudget::new(1 << 20).book(0));
         let mut model: BTreeMap<i64, (i64, Option<i64>)> = BTreeMap::new();
         let mut numbers = Numbers(7);

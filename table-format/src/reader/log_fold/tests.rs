@@ -211,3 +211,26 @@ fn spilled_logs_stay_below_the_ceiling() {
     assert!(peak <= CEILING, "{peak} bytes of {CEILING}");
     assert_eq!(options.memory.used_bytes(), 0);
 }
+
+#[test]
+fn records_that_were_replaced_are_let_go_whatever_they_are_ordered_by() {
+    const KEYS: i64 = 5_000;
+    for order in [Vec::new(), vec![1]] {
+        let options = ReadOptions::new(MemoryBudget::new(1 << 30));
+        let columns = Columns::for_tests(schema(), 0, order);
+        let mut fold = LogFold::new(&columns, None, &options).unwrap();
+        fold.expect(20);
+        let mut held = Vec::new();
+        for version in 0..20 {
+            let keys: StringArray = (0..KEYS).map(|key| Some(format!("key {key}"))).collect();
+            let versions: ArrayRef = Arc::new(Int64Array::from(vec![version; KEYS as usize]));
+            let rows: Vec<ArrayRef> = vec![Arc::new(keys), Arc::clone(&versions), versions];
+            let rows = RecordBatch::try_new(Arc::new(schema()), rows).unwrap();
+            let part = rows_part(fold.columns(), fold.ordering(), rows, false).unwrap();
+            fold.add(part).unwrap();
+            fold.pass(1).unwrap();
+            held.push(options.memory.used_bytes());
+        }
+        assert!(held[19] < 5 * held[0], "{held:?}");
+    }
+}

@@ -118,8 +118,8 @@ fn merged_over(
         0,
         if by_event_time { vec![1] } else { Vec::new() },
     );
-    let ordering =
-        by_event_time.then(|| Ordering::try_new(&columns.schema, &columns.ordering).unwrap());
+    let ordering = by_event_time
+        .then(|| Arc::new(Ordering::try_new(&columns.schema, &columns.ordering).unwrap()));
     let mut logs = LogRecords::new(columns, ordering, MemoryBudget::new(1 << 20).book(0))
         .with_column_merge(column_merge);
     for record in records {
