@@ -113,13 +113,17 @@ impl Ground {
     }
 
     fn pending(&self) -> Vec<String> {
+        self.pending_of("compaction")
+    }
+
+    fn pending_of(&self, action: &str) -> Vec<String> {
         let words = ["table", "timeline", self.path.to_str().unwrap(), "--json"];
         let lines = lakebed(&words).success();
         let instants = lines
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         instants
-            .filter(|instant| instant["state"] != "completed" && instant["action"] == "compaction")
+            .filter(|instant| instant["state"] != "completed" && instant["action"] == action)
             .map(|instant| instant["instant"].as_str().unwrap().to_owned())
             .collect()
     }
@@ -241,6 +245,101 @@ fn hudis_tables_hold_the_same_rows_after_our_compaction() {
         );
     }
     assert!(compacted > 15, "{compacted}");
+}
+
+#[test]
+fn hudis_tables_hold_the_same_rows_after_our_log_compaction() {
+    let mut folded = 0;
+    for table in catalogue() {
+        // Logs of version 6 are not folded; those of partial records are compacted only.
+        if !table.name.contains("_mor_") || table.version == 6 || table.kind == "partial_update" {
+            continue;
+        }
+        let dir = unpack(&table);
+        let path = dir.path().join("table");
+        let before = sorted(query(&path, &[]));
+        folded += compact(&path, &["--logs"]).len();
+        assert_eq!(sorted(query(&path, &[])), before, "{}", table.name);
+    }
+    assert!(folded > 8, "{folded}");
+}
+
+#[test]
+fn the_command_folds_logs() {
+    let mut ground = Ground::open();
+    ground.write(0..100, 1, 0..0);
+    for version in 2..5 {
+        ground.write(10..20, version, 30..34);
+    }
+    let planned = ground.compact(&["--logs", "--schedule-only"]);
+    let [planned] = planned.as_slice() else {
+        panic!("{planned:?}")
+    };
+    assert_eq!(planned["action"], "logcompaction");
+    let instant = planned["instant"].as_str().unwrap();
+    assert_eq!(ground.pending_of("logcompaction"), [instant]);
+    let executed = ground.compact(&["--logs", "--execute", instant]);
+    let [executed] = executed.as_slice() else {
+        panic!("{executed:?}")
+    };
+    let found = (
+        &executed["groups"],
+        &executed["log_files"],
+        &executed["records"],
+    );
+    assert_eq!(found, (&json!(2), &json!(6), &json!(14)));
+    ground.assert_rows("folded", "us", &query(&ground.path, &[]));
+    let text = lakebed(&["table", "compact", ground.path.to_str().unwrap(), "--logs"]).success();
+    assert!(text.starts_with("nothing to compact"), "{text}");
+}
+
+#[test]
+#[ignore = "needs Apache Hudi on Spark: make test-interop"]
+fn folded_logs_are_shared_with_spark() {
+    let mut spark = Spark::shared();
+    let mut ground = Ground::open();
+    ground.write(0..60, 1, 0..0);
+    for version in 2..6 {
+        ground.write(5..40, version, 40 + version..41 + version);
+    }
+    ground.compact(&["--logs"]);
+    ground.check("folded", &mut spark);
+    let mut folding = json!({
+        "hoodie.metadata.enable": "false", "hoodie.compact.inline.max.delta.commits": "100",
+    });
+    let spark_writes = |ground: &mut Ground, spark: &mut Spark, ids, operation, options: &Value| {
+        let ids: std::ops::Range<i64> = ids;
+        let rows: Vec<Value> = ids.map(|id| row(id, 6)).collect();
+        spark.write(&ground.path, SPARK_SCHEMA, &rows, operation, 9, options);
+        match operation {
+            "delete" => ground.remove(&rows),
+            _ => ground.put(&rows),
+        }
+    };
+    spark_writes(&mut ground, &mut spark, 8..12, "upsert", &folding);
+    spark_writes(&mut ground, &mut spark, 20..22, "delete", &folding);
+    ground.check("Spark wrote on top", &mut spark);
+    let planned = ground.compact(&["--logs", "--schedule-only"]);
+    ground.write(9..11, 7, 22..24);
+    let instant = planned[0]["instant"].as_str().unwrap();
+    ground.compact(&["--logs", "--execute", instant]);
+    ground.check("a write between plan and execution", &mut spark);
+    for version in 8..11 {
+        ground.write(30..40, version, 0..0);
+    }
+    ground.compact(&["--logs", "--schedule-only"]);
+    for key in [
+        "hoodie.log.compaction.inline",
+        "hoodie.log.compaction.enable",
+    ] {
+        folding[key] = json!("true");
+    }
+    spark_writes(&mut ground, &mut spark, 0..4, "upsert", &folding);
+    assert_eq!(ground.pending_of("logcompaction"), [] as [&str; 0]);
+    ground.check("Spark executed our plan", &mut spark);
+    ground.write(2..5, 13, 6..7);
+    ground.compact(&[]);
+    ground.check("compacted", &mut spark);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Table services beside the stream: after a commit, what is due of clustering, compaction, cleaning and archival of that
-//! table.
+//! Table services beside the stream: after a commit, what is due of clustering, compaction, log compaction, cleaning and
+//! archival of that table.
 //!
 //! A clustering replaces file groups that the table's writer may want to change: the next instant waits for its end, whether
 //! it was asked for by `hoodie.clustering.inline` or by `hoodie.clustering.async.enabled`. All else runs beside the stream,
@@ -31,6 +31,7 @@ pub(crate) struct TableServices {
     progress: Arc<TableProgress>,
     has_logs: bool,
     clusters: bool,
+    compacts_logs: bool,
     services: Services,
     round: Option<JoinHandle<()>>,
     /// Answers when the clustering of the round has ended.
@@ -52,6 +53,7 @@ impl TableServices {
             progress: Arc::clone(progress),
             has_logs: table.config().table_type() == TableType::MergeOnRead,
             clusters: services.clusters_beside_writers()?,
+            compacts_logs: services.compacts_logs_beside_writers()?,
             services,
             round: None,
             clustering: None,
@@ -86,7 +88,11 @@ impl TableServices {
             return;
         }
         let (table, services) = (self.table.clone(), self.services.clone());
-        let (has_logs, clusters) = (self.has_logs, self.clusters);
+        let kinds = Kinds {
+            clusters: self.clusters,
+            compacts: self.has_logs,
+            compacts_logs: self.has_logs && self.compacts_logs,
+        };
         let (runtime, stop) = (Handle::current(), self.stop.clone());
         let progress = Arc::clone(&self.progress);
         let (clustered, clustering) = oneshot::channel();
@@ -94,7 +100,7 @@ impl TableServices {
         // A thread of its own: the compiler cannot see that the services' futures may move between threads.
         self.round = Some(tokio::task::spawn_blocking(move || {
             let round = async {
-                let ran = run(&services, has_logs, clusters, clustered).await;
+                let ran = run(&services, kinds, clustered).await;
                 let pending = pending_services(&table).await;
                 ran.and(pending)
             };
@@ -133,20 +139,26 @@ impl Drop for TableServices {
     }
 }
 
+/// Which services a round has, beside cleaning and archival.
+#[derive(Debug, Clone, Copy)]
+struct Kinds {
+    clusters: bool,
+    compacts: bool,
+    compacts_logs: bool,
+}
+
 /// Each looks first whether it is due, which costs a listing of the timeline. `clustered` goes when the clustering has ended,
 /// whatever came of it.
-async fn run(
-    services: &Services,
-    has_logs: bool,
-    clusters: bool,
-    clustered: oneshot::Sender<()>,
-) -> Result<()> {
-    if clusters {
+async fn run(services: &Services, kinds: Kinds, clustered: oneshot::Sender<()>) -> Result<()> {
+    if kinds.clusters {
         services.cluster_if_due().await?;
     }
     drop(clustered);
-    if has_logs {
+    if kinds.compacts {
         services.compact_if_due().await?;
+    }
+    if kinds.compacts_logs {
+        services.compact_logs_if_due().await?;
     }
     services.clean_if_due().await?;
     services.archive_if_due().await?;

@@ -19,6 +19,8 @@ pub(crate) struct LogBlocks<'a> {
     pub(crate) avro_schema: &'a str,
     /// A data block is closed at about this length.
     pub(crate) block_bytes: usize,
+    /// The instants of the blocks that a log compaction makes these of, with commas between.
+    pub(crate) made_of: Option<&'a str>,
 }
 
 impl LogBlocks<'_> {
@@ -29,11 +31,11 @@ impl LogBlocks<'_> {
         mut emit: impl FnMut(Vec<u8>),
     ) -> Result<()> {
         let encoder = RecordEncoder::try_new(rows.schema_ref(), self.avro_schema)?.bind(rows)?;
-        let mut block = DataBlockBuilder::try_new(self.instant, self.avro_schema)?;
+        let mut block = self.data_block()?;
         for row in 0..rows.num_rows() {
             block.append(|out| encoder.encode(row, out))?;
             if block.len() >= self.block_bytes {
-                let next = DataBlockBuilder::try_new(self.instant, self.avro_schema)?;
+                let next = self.data_block()?;
                 emit(std::mem::replace(&mut block, next).finish()?);
             }
         }
@@ -41,6 +43,13 @@ impl LogBlocks<'_> {
             emit(block.finish()?);
         }
         Ok(())
+    }
+
+    fn data_block(&self) -> Result<DataBlockBuilder> {
+        match self.made_of {
+            None => DataBlockBuilder::try_new(self.instant, self.avro_schema),
+            Some(times) => DataBlockBuilder::of_compacted(self.instant, self.avro_schema, times),
+        }
     }
 
     /// The delete block of `keys` in one partition, each with the ordering value that `value_of` gives for its row. The
@@ -62,6 +71,6 @@ impl LogBlocks<'_> {
             key.map(record)
         });
         let records = records.collect::<Result<Vec<_>>>()?;
-        encode_delete_block(self.instant, &records)
+        encode_delete_block(self.instant, self.made_of, &records)
     }
 }

@@ -64,7 +64,8 @@ pub(super) struct Folded {
 #[derive(Debug)]
 pub(super) struct LogRecords {
     pub(super) columns: Columns,
-    ordering: Option<Ordering>,
+    /// That of all parts: values of another one cannot be put beside them.
+    ordering: Option<Arc<Ordering>>,
     column_merge: Option<ColumnMerge>,
     pub(super) parts: Vec<Part>,
     map: KeyMap,
@@ -129,7 +130,7 @@ enum Winner {
 impl LogRecords {
     pub(super) fn new(
         columns: Columns,
-        ordering: Option<Ordering>,
+        ordering: Option<Arc<Ordering>>,
         reservation: Reservation,
     ) -> Self {
         Self {
@@ -185,7 +186,7 @@ impl LogRecords {
     }
 
     pub(super) fn ordering(&self) -> Option<&Ordering> {
-        self.ordering.as_ref()
+        self.ordering.as_deref()
     }
 
     /// Folds a block's records over those before it.
@@ -368,12 +369,12 @@ impl LogRecords {
         }
     }
 
-    fn ordering_of(&self, record: RecordRef) -> Option<arrow::row::Row<'_>> {
+    pub(super) fn ordering_of(&self, record: RecordRef) -> Option<arrow::row::Row<'_>> {
         let rows = self.parts.get(record.part as usize)?.ordering.as_ref()?;
         Some(rows.row(record.row as usize))
     }
 
-    fn is_unordered_delete(&self, record: RecordRef) -> bool {
+    pub(super) fn is_unordered_delete(&self, record: RecordRef) -> bool {
         match self
             .parts
             .get(record.part as usize)
@@ -399,6 +400,16 @@ impl LogRecords {
             Some(Content::Rows { deleted: None, .. }) => false,
             Some(Content::Deletes { .. }) | None => true,
         }
+    }
+
+    /// Whether a record is a row, not only a key.
+    pub(super) fn is_row(&self, record: RecordRef) -> bool {
+        let part = self.parts.get(record.part as usize);
+        part.is_some_and(|part| matches!(part.content, Content::Rows { .. }))
+    }
+
+    pub(super) fn key_of(&self, record: RecordRef) -> Result<&str> {
+        key_of(&self.parts, record)
     }
 
     pub(super) fn is_partial(&self, record: RecordRef) -> bool {

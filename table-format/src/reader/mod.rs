@@ -44,7 +44,9 @@ pub(crate) use changes::{
 };
 pub(crate) use commit_filter::CommitFilter;
 pub use filter::BaseFileFilter;
+pub use key_buckets::KeyBuckets;
 pub(crate) use merge::MergeCounts;
+pub(crate) use pick::LogDeletes;
 pub(crate) use slice_merge::{BaseSource, Merger, open_merge};
 
 use columns::Columns;

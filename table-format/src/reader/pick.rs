@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array,
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, new_empty_array,
+    new_null_array,
 };
 use arrow::compute::interleave;
 
@@ -167,6 +168,18 @@ impl Inserts {
         }
     }
 
+    /// All that are rows, those that mark deletes among them.
+    pub(super) fn logged(logs: &LogRecords) -> Self {
+        let left: Vec<u32> = (0_u32..)
+            .zip(&logs.folded)
+            .filter(|(_, entry)| logs.is_row(entry.record))
+            .map(|(number, _)| number)
+            .collect();
+        Self {
+            left: left.into_iter(),
+        }
+    }
+
     pub(super) fn next(
         &mut self,
         logs: &LogRecords,
@@ -186,5 +199,54 @@ impl Inserts {
         } else {
             pick_rows(logs, None, &picks).map(Some)
         }
+    }
+}
+
+/// The keys whose last record is a delete that is no row.
+#[derive(Debug)]
+pub(crate) struct LogDeletes {
+    pub(crate) keys: StringArray,
+    /// Which of them bear no ordering value.
+    pub(crate) unordered: Vec<bool>,
+    /// The ordering columns; `None` where the later record wins.
+    pub(crate) ordering: Option<Vec<ArrayRef>>,
+}
+
+impl Default for LogDeletes {
+    fn default() -> Self {
+        Self {
+            keys: StringArray::new_null(0),
+            unordered: Vec::new(),
+            ordering: None,
+        }
+    }
+}
+
+impl LogDeletes {
+    pub(super) fn of(logs: &LogRecords) -> Result<Self> {
+        let mut keys = StringBuilder::new();
+        let mut unordered = Vec::new();
+        let mut values = logs.ordering().map(|ordering| ordering.empty_rows(0));
+        for entry in logs
+            .folded
+            .iter()
+            .filter(|entry| !logs.is_row(entry.record))
+        {
+            let record = entry.record;
+            keys.append_value(logs.key_of(record)?);
+            unordered.push(logs.is_unordered_delete(record));
+            if let (Some(values), Some(value)) = (&mut values, logs.ordering_of(record)) {
+                values.push(value);
+            }
+        }
+        let ordering = match (logs.ordering(), values) {
+            (Some(ordering), Some(values)) => Some(ordering.columns_of(&values)?),
+            _ => None,
+        };
+        Ok(Self {
+            keys: keys.finish(),
+            unordered,
+            ordering,
+        })
     }
 }

@@ -12,7 +12,7 @@ use super::filter::before_merging;
 use super::log::read_logs;
 use super::log_fold::{FoldedLogs, SpilledLogs};
 use super::merge::{LogRecords, MergeCounts, text_column};
-use super::pick::Inserts;
+use super::pick::{Inserts, LogDeletes};
 use super::spill::{Dealer, SegmentKind, SpillFile, SpillWriter, SpilledRows};
 use super::{ReadContext, ReadOptions};
 
@@ -213,6 +213,28 @@ impl Merger {
         let rows = inserts.next(logs, self.batch_rows_max)?;
         logs.counts.inserted += rows.as_ref().map_or(0, |rows| rows.num_rows() as u64);
         Ok(rows)
+    }
+
+    /// Whether some records of the logs do not hold all values of their rows.
+    pub(crate) fn has_partial(&self) -> bool {
+        self.logs.as_ref().is_some_and(|logs| logs.has_partial())
+    }
+
+    /// The next rows of the logs, those that mark deletes among them; for logs that are read without base rows.
+    pub(crate) fn logged_rows(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(logs) = &self.logs else {
+            return Ok(None);
+        };
+        let rows = self.inserts.get_or_insert_with(|| Inserts::logged(logs));
+        rows.next(logs, self.batch_rows_max)
+    }
+
+    /// The keys that the logs delete.
+    pub(crate) fn logged_deletes(&self) -> Result<LogDeletes> {
+        match &self.logs {
+            Some(logs) => LogDeletes::of(logs),
+            None => Ok(LogDeletes::default()),
+        }
     }
 
     /// What was met so far.

@@ -9,7 +9,7 @@ use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 
 use crate::codec::avro::RecordDecoder;
-use crate::codec::log_block::{BlockKind, LogBlockReader};
+use crate::codec::log_block::{BlockKind, LogBlock, LogBlockReader};
 use crate::error::{Error, Result};
 use crate::file_group::view::latest_slices;
 use crate::file_group::{FileSlice, Horizon, ParquetSource, Visibility};
@@ -77,7 +77,7 @@ async fn read_slice(
             logs.push((log, block));
         }
     }
-    for (log, block) in logs {
+    for (log, block) in in_force(logs) {
         let instant = block.header.instant_time().unwrap_or_default();
         let is_judged_out = match judged {
             Some(visibility) if block.kind != BlockKind::Command => {
@@ -107,6 +107,37 @@ async fn read_slice(
         }
     }
     Ok(rows)
+}
+
+/// Without the blocks that a log compaction has folded; those that it made stand where the newest of them stood.
+fn in_force<T>(logs: Vec<(T, LogBlock)>) -> Vec<(T, LogBlock)> {
+    let instant = |block: &LogBlock| block.header.instant_time().unwrap_or_default().to_owned();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for (place, (_, block)) in logs.iter().enumerate() {
+        places.insert(instant(block), place);
+    }
+    let mut folded = BTreeSet::new();
+    // An earlier log compaction among the parts has been moved already.
+    for (_, block) in &logs {
+        let parts: Vec<String> = block
+            .header
+            .compacted_block_times()
+            .map(str::to_owned)
+            .collect();
+        if let Some(place) = parts
+            .iter()
+            .filter_map(|part| places.get(part))
+            .max()
+            .copied()
+        {
+            places.insert(instant(block), place);
+        }
+        folded.extend(parts);
+    }
+    let mut logs = logs;
+    logs.retain(|(_, block)| !folded.contains(&instant(block)));
+    logs.sort_by_key(|(_, block)| places.get(&instant(block)).copied());
+    logs
 }
 
 fn rows_of(batch: &RecordBatch, slice: &FileSlice, file_name: &str) -> Result<Vec<(String, Row)>> {

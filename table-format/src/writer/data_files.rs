@@ -85,6 +85,11 @@ impl DataFiles {
         }
     }
 
+    /// The instant that writes.
+    pub(crate) fn instant(&self) -> &InstantTime {
+        &self.instant
+    }
+
     /// The same, looking for conflicts before each file.
     pub(crate) fn with_early_detection(mut self, early: Option<EarlyDetection>) -> Self {
         self.early = early;

@@ -133,6 +133,7 @@ fn encode(
         instant: context.instant.as_str(),
         avro_schema: &context.base_format.avro_schema,
         block_bytes: usize::try_from(context.options.log_block_bytes).unwrap_or(usize::MAX),
+        made_of: None,
     };
     let mut blocks = Vec::new();
     if changes.upserts.num_rows() > 0 {

@@ -29,7 +29,7 @@ pub use bulk_insert::{BulkInsertFactory, BulkInsertWriter};
 pub use options::WriterOptions;
 
 pub(crate) use bucket_load::BucketLoad;
-pub(crate) use bulk_insert::{base_file_stat, to_i64};
+pub(crate) use bulk_insert::{base_file_stat, to_i64, zero_stat};
 pub(crate) use change_log::ChangeLogFormat;
 pub(crate) use context::WriteContext;
 pub(crate) use data_files::{DataFiles, MARKER_ROOT, MarkerKind, PARTITION_METADATA};

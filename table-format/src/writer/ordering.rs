@@ -87,7 +87,11 @@ impl OrderingColumns {
                 .map(Arc::clone)
                 .ok_or_else(|| Error::internal(format!("ordering column `{name}` is not read")))
         });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
+        self.of_columns(columns.collect::<Result<Vec<_>>>()?)
+    }
+
+    /// The values of the ordering columns alone, most significant first.
+    pub(crate) fn of_columns(&self, columns: Vec<ArrayRef>) -> Result<BatchOrder> {
         let rows = self.ordering.of_columns(&columns)?;
         Ok(BatchOrder { columns, rows })
     }

@@ -14,6 +14,7 @@ mod failed_writes;
 mod fsck;
 mod indexes;
 mod instant_times;
+mod log_compaction;
 mod model;
 mod operations;
 mod random;

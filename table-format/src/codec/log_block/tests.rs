@@ -101,7 +101,9 @@ fn reads_deletes_of_hudi_and_writes_the_same_content() {
             .all(|delete| delete.ordering_value == OrderingValue::Int(0))
     );
     let instant = block.header.instant_time().unwrap();
-    let again = only_block(Bytes::from(encode_delete_block(instant, &deletes).unwrap()));
+    let again = only_block(Bytes::from(
+        encode_delete_block(instant, None, &deletes).unwrap(),
+    ));
     assert_eq!(again.content, block.content);
     assert_eq!(again.header.instant_time(), Some(instant));
 }
@@ -192,7 +194,7 @@ fn bytes_that_are_no_log_file_are_an_error() {
 
 #[test]
 fn deletes_that_only_java_reads_are_refused_with_the_reason() {
-    let mut frame = encode_delete_block("1", &[]).unwrap();
+    let mut frame = encode_delete_block("1", None, &[]).unwrap();
     let at = frame.len() - 12 - 9;
     frame[at..at + 4].copy_from_slice(&2_u32.to_be_bytes());
     let error = only_block(Bytes::from(frame)).delete_records().unwrap_err();

@@ -27,7 +27,15 @@ impl DataBlockBuilder {
     /// # Errors
     /// `Invalid` for a schema that does not fit a block.
     pub fn try_new(instant: &str, schema_json: &str) -> Result<Self> {
-        Self::of_kind(BlockKind::AvroData, instant, schema_json)
+        Self::of_kind(BlockKind::AvroData, instant, schema_json, None)
+    }
+
+    /// The same for a block of a log compaction, made of the blocks of these instants (a list with commas).
+    ///
+    /// # Errors
+    /// As [`DataBlockBuilder::try_new`].
+    pub fn of_compacted(instant: &str, schema_json: &str, made_of: &str) -> Result<Self> {
+        Self::of_kind(BlockKind::AvroData, instant, schema_json, Some(made_of))
     }
 
     /// A block of change data; `schema_json` is the schema of the changes.
@@ -35,14 +43,20 @@ impl DataBlockBuilder {
     /// # Errors
     /// As [`DataBlockBuilder::try_new`].
     pub fn of_changes(instant: &str, schema_json: &str) -> Result<Self> {
-        Self::of_kind(BlockKind::CdcData, instant, schema_json)
+        Self::of_kind(BlockKind::CdcData, instant, schema_json, None)
     }
 
-    fn of_kind(kind: BlockKind, instant: &str, schema_json: &str) -> Result<Self> {
-        let header = [
+    fn of_kind(
+        kind: BlockKind,
+        instant: &str,
+        schema_json: &str,
+        made_of: Option<&str>,
+    ) -> Result<Self> {
+        let mut header = vec![
             (HeaderKey::InstantTime, instant),
             (HeaderKey::Schema, schema_json),
         ];
+        header.extend(made_of.map(|times| (HeaderKey::CompactedBlockTimes, times)));
         let mut frame = Frame::try_new(kind, &header)?;
         frame
             .bytes
@@ -106,14 +120,21 @@ impl DataBlockBuilder {
     }
 }
 
-/// The bytes of a delete block of the delta commit `instant`.
+/// The bytes of a delete block of the delta commit `instant`; `made_of` names the instants of the blocks that a log compaction
+/// has made it of.
 ///
 /// # Errors
 /// `Invalid` for ordering values that have no place in a delete record, or more than 2 GiB of them.
-pub fn encode_delete_block(instant: &str, records: &[DeleteRecord]) -> Result<Vec<u8>> {
+pub fn encode_delete_block(
+    instant: &str,
+    made_of: Option<&str>,
+    records: &[DeleteRecord],
+) -> Result<Vec<u8>> {
     let payload = encode_delete_records(records)?;
     let length = java_length(payload.len() + 8)? - 8;
-    let mut frame = Frame::try_new(BlockKind::Delete, &[(HeaderKey::InstantTime, instant)])?;
+    let mut header = vec![(HeaderKey::InstantTime, instant)];
+    header.extend(made_of.map(|times| (HeaderKey::CompactedBlockTimes, times)));
+    let mut frame = Frame::try_new(BlockKind::Delete, &header)?;
     frame
         .bytes
         .extend_from_slice(&CONTENT_VERSION.to_be_bytes());

@@ -19,9 +19,9 @@ const LISTINGS_AT_ONCE: usize = 16;
 
 /// What a plan's execution begins with.
 #[derive(Debug)]
-pub(super) struct Inputs {
+pub(in crate::service) struct Inputs {
     /// The slices to merge, in the order of the plan.
-    pub(super) slices: Vec<FileSlice>,
+    pub(in crate::service) slices: Vec<FileSlice>,
     /// Files that an earlier attempt has left, by path.
     pub(super) debris: Vec<String>,
 }
@@ -31,7 +31,7 @@ impl Inputs {
     ///
     /// # Errors
     /// `Corrupt` when a file of the plan is gone, or the plan leaves out the base file of a slice.
-    pub(super) async fn find(
+    pub(in crate::service) async fn find(
         storage: &Storage,
         config: &TableConfig,
         timeline: &ActiveTimeline,

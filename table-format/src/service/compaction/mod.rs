@@ -18,8 +18,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::service::Services;
 use crate::timeline::{Action, Instant, InstantTime};
 
+pub(in crate::service) use inputs::Inputs;
 use options::CompactionOptions;
+pub(in crate::service) use plan::{Planner, plan_of};
 pub(in crate::service) use strategy::metrics_of;
+pub(in crate::service) use trigger::delta_commits_since_compaction;
 
 /// Whether a compaction is planned whatever has happened since the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,10 +55,7 @@ pub(super) struct Trigger {
 impl Trigger {
     /// Whether a compaction is due at `now`. Without a delta commit none ever is.
     pub(super) fn is_due(&self, timeline: &ActiveTimeline, now: &InstantTime) -> bool {
-        let last_completed = timeline
-            .completed()
-            .rfind(|instant| instant.action == Action::Commit)
-            .map(|instant| &instant.time);
+        let last_completed = last_compaction(timeline);
         let last_planned = timeline
             .pending()
             .rfind(|instant| instant.action == Action::Compaction)
@@ -87,6 +84,20 @@ impl Trigger {
             TriggerStrategy::NumOrTime => has_enough(last_completed) || is_long_ago(),
         }
     }
+}
+
+/// How many delta commits have begun since the last compaction that completed.
+pub(in crate::service) fn delta_commits_since_compaction(timeline: &ActiveTimeline) -> usize {
+    let last = last_compaction(timeline);
+    delta_commits(timeline)
+        .filter(|commit| last.is_none_or(|last| commit.time > *last))
+        .count()
+}
+
+fn last_compaction(timeline: &ActiveTimeline) -> Option<&InstantTime> {
+    let mut completed = timeline.completed();
+    let last = completed.rfind(|instant| instant.action == Action::Commit);
+    last.map(|instant| &instant.time)
 }
 
 fn delta_commits(timeline: &ActiveTimeline) -> impl Iterator<Item = &Instant> {

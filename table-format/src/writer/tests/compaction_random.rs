@@ -12,6 +12,7 @@ use crate::service::compaction::Due;
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::testing::{Fault, FaultyStore};
+use crate::timeline::Action;
 use crate::writer::WriteOperation;
 use crate::writer::tests::compaction::{Story, merge_on_read};
 use crate::writer::tests::model::{Change, Key, Shape, batch, env, small_writer};
@@ -22,7 +23,9 @@ enum Step {
     /// A write under way while the next step happens.
     WriteAcross(Vec<Change>),
     Schedule,
-    /// The n-th pending plan.
+    /// Of a log compaction.
+    ScheduleLogs,
+    /// The n-th pending plan of either kind.
     Execute(usize),
     /// The n-th pending plan, by a process that dies at a changing call.
     Die(usize, u64, bool),
@@ -49,6 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => changes().prop_map(Step::Write),
         2 => changes().prop_map(Step::WriteAcross),
         3 => Just(Step::Schedule),
+        2 => Just(Step::ScheduleLogs),
         3 => (0_usize..3).prop_map(Step::Execute),
         2 => (0_usize..3, 0_u64..30, any::<bool>()).prop_map(|(plan, at, applies)| Step::Die(plan, at, applies)),
         1 => Just(Step::Reopen),
@@ -61,9 +65,13 @@ async fn execute(storage: Storage, plan: usize) {
         return;
     };
     let services = table.services(env(), BTreeMap::new());
-    let pending = services.pending_compactions().await.unwrap();
+    let mut pending = services.pending_compactions().await.unwrap();
+    pending.extend(services.pending_log_compactions().await.unwrap());
     if let Some(instant) = pending.get(plan) {
-        drop(services.execute_compaction(&instant.time).await);
+        match instant.action {
+            Action::LogCompaction => drop(services.execute_log_compaction(&instant.time).await),
+            _ => drop(services.execute_compaction(&instant.time).await),
+        }
     }
 }
 
@@ -77,6 +85,11 @@ async fn take(story: &mut Story, step: &Step) {
                 assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
                 assert_eq!(story.table.config().version(), TableVersion::Six, "{error}");
             }
+        }
+        Step::ScheduleLogs if story.table.config().version() == TableVersion::Six => {}
+        Step::ScheduleLogs => {
+            let scheduled = story.services().schedule_log_compaction(Due::Now).await;
+            scheduled.unwrap();
         }
         Step::Execute(plan) => execute(story.storage.clone(), *plan).await,
         Step::Die(plan, at, applies) => {
@@ -115,7 +128,7 @@ proptest! {
                     let mut transaction = story.writer.begin(WriteOperation::Upsert).await.unwrap();
                     let (first, second) = changes.split_at(changes.len() / 2);
                     transaction.upsert(batch(first)).await.unwrap();
-                    if let Some(next) = steps.next_if(|next| matches!(next, Step::Schedule | Step::Execute(_) | Step::Die(..))) {
+                    if let Some(next) = steps.next_if(|next| matches!(next, Step::Schedule | Step::ScheduleLogs | Step::Execute(_) | Step::Die(..))) {
                         take(&mut story, next).await;
                     }
                     transaction.upsert(batch(second)).await.unwrap();
@@ -126,6 +139,7 @@ proptest! {
                 }
                 story.model.check(&story.storage).await;
             }
+            story.services().execute_pending_log_compactions().await.unwrap();
             story.services().execute_pending_compactions().await.unwrap();
             story.model.check(&story.storage).await;
             story.write(&[]).await;

@@ -43,16 +43,17 @@ async fn hazard_14_a_write_that_begins_while_a_compaction_is_planned_has_a_time_
     // write is the first to be announced, and the plan comes with the same time.
     let lock = TableLock::try_new(&story.storage, &env).unwrap();
     let guard = lock.acquire().await.unwrap();
-    let schedule = {
-        let services = services.clone();
-        tokio::spawn(async move { services.schedule_compaction(Due::Now).await })
+    let begin = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        writer.begin(WriteOperation::Upsert).await
     };
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let begin = tokio::spawn(async move { writer.begin(WriteOperation::Upsert).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    guard.release().await;
-    let mut write = begin.await.unwrap().unwrap();
-    let planned = schedule.await.unwrap().unwrap().unwrap();
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(750)).await;
+        guard.release().await;
+    };
+    let schedule = services.schedule_compaction(Due::Now);
+    let (planned, write, ()) = tokio::join!(schedule, begin, release);
+    let (planned, mut write) = (planned.unwrap().unwrap(), write.unwrap());
     assert_ne!(*write.instant_time(), planned.instant.time);
     write.upsert(batch(&rows(0..60, Some(9)))).await.unwrap();
     write.commit(BTreeMap::new()).await.unwrap();
