@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn new_tables_open_again() {
+    fn hazard_3_new_tables_name_their_partition_fields_and_open_again() {
         let key = ["id".to_owned()];
         let table = NewTable {
             version: TableVersion::Nine,
@@ -226,6 +226,7 @@ mod tests {
         let config = table.config().unwrap();
         assert_eq!(config.properties().get(key::CHECKSUM), Some("2200697520"));
         assert_eq!(config.merge_mode(), MergeMode::EventTime);
+        assert_eq!(config.partition_fields(), ["city"]);
         let bytes = config.properties().encode(&[]);
         assert_eq!(TableConfig::parse(&bytes).unwrap(), config);
         let unordered = NewTable {

@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_properties_are_refused() {
+    fn hazard_3_broken_properties_and_other_layouts_are_refused() {
         for lines in [
             "hoodie.table.version=9",
             "hoodie.table.version=9\nhoodie.timeline.layout.version=1",

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decimals_are_fixed_and_items_are_called_element() {
+    fn hazard_6_and_hazard_7_decimals_are_fixed_and_items_are_called_element() {
         let schema = Schema::new(vec![
             Field::new("d", DataType::Decimal128(9, 2), true),
             Field::new(
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_some_reader_mishandles_are_refused() {
+    fn hazard_24_types_that_some_reader_mishandles_are_refused() {
         for data_type in [
             DataType::Time64(TimeUnit::Microsecond),
             DataType::UInt64,

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::file_group::FileSlice;
 use crate::index::bucket_id::{bucket_file_id, bucket_in, bucket_name, bucket_of};
 use crate::index::groups::FileGroups;
+use crate::index::log_keys::LogSource;
 use crate::index::stored_keys::sample_keys;
 use crate::index::{Asked, Homes, Index, Room, Target};
 use crate::storage::Storage;
@@ -119,13 +120,13 @@ impl Index for BucketIndex {
     }
 
     /// Neither the table nor its file ids tell the number of buckets and the hash fields of other writers; keys do.
-    async fn check_keys(&self, storage: &Storage, groups: &FileGroups) -> Result<()> {
+    async fn check_keys(&self, source: LogSource<'_>, groups: &FileGroups) -> Result<()> {
         let Some(smallest) = groups.groups().min_by_key(|group| group.bytes) else {
             return Ok(());
         };
         let slice = &smallest.slice;
         let known = bucket_in(&slice.file_id);
-        let keys = sample_keys(storage, slice).await?;
+        let keys = sample_keys(source, slice).await?;
         let stranger = keys.iter().find(|key| Some(self.bucket_of(key)) != known);
         match stranger {
             None => Ok(()),

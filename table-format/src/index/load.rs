@@ -11,8 +11,7 @@ use crate::file_group::view::latest_slices;
 use crate::file_group::{FileSlice, Horizon, ParquetSource, Visibility};
 use crate::index::groups::{FileGroups, Group};
 use crate::index::key_value::{KeyColumn, KeyRange, range_in_footer};
-use crate::index::log_keys::{LogEntry, read_log_keys};
-use crate::storage::Storage;
+use crate::index::log_keys::{CountedBlocks, LogEntry, LogSource};
 use crate::timeline::ActiveTimeline;
 
 /// Slices that are read side by side.
@@ -23,7 +22,7 @@ const LOG_BYTES_DIVISOR: u64 = 3;
 /// The groups of the table as `timeline` shows them; what `known` says of slices that have not changed is taken over. Their
 /// ranges are read for an index that wants them, by the column `range_field`.
 pub(crate) async fn load_groups(
-    storage: &Storage,
+    source: LogSource<'_>,
     config: &TableConfig,
     range_field: Option<&str>,
     schema: &SchemaRef,
@@ -31,7 +30,7 @@ pub(crate) async fn load_groups(
     known: &FileGroups,
 ) -> Result<FileGroups> {
     let visibility = Visibility::new(timeline, Horizon::Latest);
-    let slices = latest_slices(storage, config, timeline, &visibility).await?;
+    let slices = latest_slices(source.storage, config, timeline, &visibility).await?;
     let Some(field) = range_field else {
         let groups = slices.into_iter().map(|slice| {
             known
@@ -41,12 +40,12 @@ pub(crate) async fn load_groups(
         });
         return Ok(groups.collect());
     };
-    with_ranges(storage, config, field, schema, slices, known).await
+    with_ranges(source, config, field, schema, slices, known).await
 }
 
 /// Some groups of the table with their ranges.
 pub(crate) async fn load_ranges(
-    storage: &Storage,
+    source: LogSource<'_>,
     config: &TableConfig,
     field: &str,
     schema: &SchemaRef,
@@ -54,10 +53,10 @@ pub(crate) async fn load_ranges(
     wanted: &BTreeSet<(String, String)>,
 ) -> Result<FileGroups> {
     let visibility = Visibility::new(timeline, Horizon::Latest);
-    let mut slices = latest_slices(storage, config, timeline, &visibility).await?;
+    let mut slices = latest_slices(source.storage, config, timeline, &visibility).await?;
     slices.retain(|slice| wanted.contains(&(slice.partition_path.clone(), slice.file_id.clone())));
     with_ranges(
-        storage,
+        source,
         config,
         field,
         schema,
@@ -68,7 +67,7 @@ pub(crate) async fn load_ranges(
 }
 
 async fn with_ranges(
-    storage: &Storage,
+    source: LogSource<'_>,
     config: &TableConfig,
     field: &str,
     schema: &SchemaRef,
@@ -89,7 +88,7 @@ async fn with_ranges(
             if let Some(group) = known.find(&slice) {
                 return Ok(group.clone());
             }
-            let range = slice_range(storage, &slice, field, data_type).await?;
+            let range = slice_range(source, &slice, field, data_type).await?;
             let bytes = slice_bytes(&slice);
             Ok::<_, Error>(Group::new(slice, range, bytes))
         })
@@ -107,7 +106,7 @@ pub(crate) fn slice_bytes(slice: &FileSlice) -> u64 {
 }
 
 async fn slice_range(
-    storage: &Storage,
+    source: LogSource<'_>,
     slice: &FileSlice,
     key_field: &str,
     data_type: &arrow::datatypes::DataType,
@@ -115,25 +114,23 @@ async fn slice_range(
     let mut range = None;
     if let Some(base) = &slice.base_file {
         let path = slice.path_of(&base.to_string());
-        let footer = ParquetSource::new(storage.clone(), path, base.size_bytes)
+        let footer = ParquetSource::new(source.storage.clone(), path, base.size_bytes)
             .footer()
             .await?;
         range = range_in_footer(&footer, key_field, data_type);
     }
-    for log in &slice.log_files {
-        let path = slice.path_of(&log.to_string());
-        read_log_keys(storage, &path, |entry| {
-            let LogEntry::Records(batch) = entry else {
-                return;
-            };
-            // A log of an older schema may hold the key in a narrower type: a range of that kind holds it just as well.
-            let logged = match batch.column_by_name(key_field) {
-                Some(column) => KeyColumn::new(column).range(0..batch.num_rows()),
-                None => Some(KeyRange::EVERYTHING),
-            };
-            range = KeyRange::join_all(range.take(), logged);
-        })
-        .await?;
-    }
+    let (wanted, counted) = ([key_field], CountedBlocks::default());
+    let read = source.read(slice, &wanted, &counted, |entry| {
+        let LogEntry::Records(batch) = entry else {
+            return;
+        };
+        // A log of an older schema may hold the key in a narrower type: a range of that kind holds it just as well.
+        let logged = match batch.column_by_name(key_field) {
+            Some(column) => KeyColumn::new(column).range(0..batch.num_rows()),
+            None => Some(KeyRange::EVERYTHING),
+        };
+        range = KeyRange::join_all(range.take(), logged);
+    });
+    read.await?;
     Ok(range)
 }

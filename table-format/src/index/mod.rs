@@ -10,7 +10,7 @@ pub(crate) mod groups;
 mod key_range;
 pub(crate) mod key_value;
 pub(crate) mod load;
-mod log_keys;
+pub(crate) mod log_keys;
 pub(crate) mod resolve;
 mod simple;
 mod stored_keys;
@@ -26,7 +26,7 @@ use crate::config::IndexConfig;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::index::groups::{FileGroups, PartitionGroups};
-use crate::storage::Storage;
+use crate::index::log_keys::LogSource;
 use crate::writer::WriteContext;
 
 /// Says which file group holds a key, and which one is to hold a new key. Java: HoodieIndex.
@@ -63,7 +63,7 @@ pub(crate) trait Index: Debug + Send + Sync {
     ///
     /// # Errors
     /// `Invalid`, naming a key.
-    async fn check_keys(&self, _storage: &Storage, _groups: &FileGroups) -> Result<()> {
+    async fn check_keys(&self, _source: LogSource<'_>, _groups: &FileGroups) -> Result<()> {
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::file_group::{FileSlice, ParquetSource, key_filter};
 use crate::index::Asked;
 use crate::index::groups::PartitionGroups;
-use crate::index::log_keys::{CountedBlocks, LogEntry, read_counted_keys};
+use crate::index::log_keys::{CountedBlocks, LogEntry};
 use crate::schema::meta::META_COLUMNS;
 use crate::writer::WriteContext;
 
@@ -170,28 +170,22 @@ async fn standings(
             }
         }
     }
-    let (storage, version) = (&context.storage, context.config.version());
-    let counted = CountedBlocks::of(storage, version, slice, &context.visibility).await?;
-    for log in &slice.log_files {
-        read_counted_keys(
-            storage,
-            &slice.path_of(&log.to_string()),
-            &counted,
-            |entry| match entry {
-                LogEntry::Records(batch) => {
-                    let keys: Option<&StringArray> = batch
-                        .column_by_name(META_COLUMNS[2])
-                        .and_then(|column| column.as_string_opt());
-                    keys.into_iter()
-                        .flat_map(StringArray::iter)
-                        .flatten()
-                        .for_each(|key| set(key, Standing::Live));
-                }
-                LogEntry::Delete(key) => set(key, Standing::Deleted),
-            },
-        )
-        .await?;
-    }
+    let (source, version) = (context.logs(), context.config.version());
+    let counted = CountedBlocks::of(source, version, slice, &context.visibility).await?;
+    let wanted = [META_COLUMNS[2]];
+    let read = source.read(slice, &wanted, &counted, |entry| match entry {
+        LogEntry::Records(batch) => {
+            let keys: Option<&StringArray> = batch
+                .column_by_name(META_COLUMNS[2])
+                .and_then(|column| column.as_string_opt());
+            keys.into_iter()
+                .flat_map(StringArray::iter)
+                .flatten()
+                .for_each(|key| set(key, Standing::Live));
+        }
+        LogEntry::Delete(key) => set(key, Standing::Deleted),
+    });
+    read.await?;
     Ok(standings)
 }
 

@@ -12,7 +12,7 @@ use parquet::arrow::ProjectionMask;
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFile, FileSlice, ParquetSource};
 use crate::index::groups::{Group, PartitionGroups};
-use crate::index::log_keys::{CountedBlocks, LogEntry, read_counted_keys};
+use crate::index::log_keys::{CountedBlocks, LogEntry, LogSource};
 use crate::index::{Asked, Homes, Room, Target};
 use crate::schema::meta::META_COLUMNS;
 use crate::storage::Storage;
@@ -84,13 +84,13 @@ async fn rows_in(
     if *adds_keys.await? {
         let counted = counted_blocks(context, slice).await?;
         let find = |key: &str| rows.extend(wanted.find(key));
-        each_log_key(&context.storage, slice, &counted, find).await?;
+        each_log_key(context.logs(), slice, &counted, find).await?;
     }
     Ok(rows)
 }
 
 /// Some keys of a slice, for a look at what it holds: of its base file, else of its first log file.
-pub(super) async fn sample_keys(storage: &Storage, slice: &FileSlice) -> Result<Vec<String>> {
+pub(super) async fn sample_keys(source: LogSource<'_>, slice: &FileSlice) -> Result<Vec<String>> {
     let mut keys = Vec::new();
     let mut take = |key: &str| {
         if keys.len() < SAMPLED_KEYS {
@@ -98,7 +98,7 @@ pub(super) async fn sample_keys(storage: &Storage, slice: &FileSlice) -> Result<
         }
     };
     if let Some(base) = &slice.base_file {
-        each_base_key(storage, slice, base, &|_| true, |column| {
+        each_base_key(source.storage, slice, base, &|_| true, |column| {
             column.iter().flatten().for_each(&mut take);
         })
         .await?;
@@ -107,7 +107,7 @@ pub(super) async fn sample_keys(storage: &Storage, slice: &FileSlice) -> Result<
             log_files: slice.log_files.iter().take(1).cloned().collect(),
             ..slice.clone()
         };
-        each_log_key(storage, &first, &CountedBlocks::default(), take).await?;
+        each_log_key(source, &first, &CountedBlocks::default(), take).await?;
     }
     Ok(keys)
 }
@@ -141,31 +141,28 @@ async fn each_base_key(
 
 /// Reads the keys in the logs of a slice.
 async fn each_log_key(
-    storage: &Storage,
+    source: LogSource<'_>,
     slice: &FileSlice,
     counted: &CountedBlocks,
     mut visit: impl FnMut(&str),
 ) -> Result<()> {
-    for log in &slice.log_files {
-        let path = slice.path_of(&log.to_string());
-        read_counted_keys(storage, &path, counted, |entry| match entry {
-            LogEntry::Records(batch) => {
-                let keys: Option<&StringArray> = batch
-                    .column_by_name(META_COLUMNS[2])
-                    .and_then(|column| column.as_string_opt());
-                let keys = keys.into_iter().flat_map(StringArray::iter);
-                keys.flatten().for_each(&mut visit);
-            }
-            LogEntry::Delete(key) => visit(key),
-        })
-        .await?;
-    }
-    Ok(())
+    let wanted = [META_COLUMNS[2]];
+    let read = source.read(slice, &wanted, counted, |entry| match entry {
+        LogEntry::Records(batch) => {
+            let keys: Option<&StringArray> = batch
+                .column_by_name(META_COLUMNS[2])
+                .and_then(|column| column.as_string_opt());
+            let keys = keys.into_iter().flat_map(StringArray::iter);
+            keys.flatten().for_each(&mut visit);
+        }
+        LogEntry::Delete(key) => visit(key),
+    });
+    read.await
 }
 
 async fn counted_blocks(context: &WriteContext, slice: &FileSlice) -> Result<CountedBlocks> {
     let version = context.config.version();
-    CountedBlocks::of(&context.storage, version, slice, &context.visibility).await
+    CountedBlocks::of(context.logs(), version, slice, &context.visibility).await
 }
 
 /// Whether the logs of a slice hold keys that its base file lacks.
@@ -180,7 +177,7 @@ async fn logs_add_keys(context: &WriteContext, slice: &FileSlice) -> Result<bool
     let mut bytes = 0;
     let mut logged: HashSet<String> = HashSet::new();
     let counted = counted_blocks(context, slice).await?;
-    each_log_key(&context.storage, slice, &counted, |key| {
+    each_log_key(context.logs(), slice, &counted, |key| {
         if !logged.contains(key) {
             bytes += (key.len() + 2 * size_of::<String>()) as u64;
             logged.insert(key.to_owned());

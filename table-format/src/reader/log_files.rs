@@ -69,7 +69,11 @@ impl LogFiles {
             }
         } else {
             for (path, size_bytes) in &self.files {
-                let mut blocks = Windowed::open(self, path, *size_bytes);
+                let blocks = LogWindows::open(&self.storage, &self.memory, path, *size_bytes);
+                let mut blocks = LogWindows {
+                    window_bytes: self.window_bytes,
+                    ..blocks
+                };
                 while let Some(mut block) = blocks.next().await? {
                     block.content = Bytes::new();
                     found.push((path.clone(), block));
@@ -100,35 +104,47 @@ impl LogFiles {
     }
 }
 
-/// A log file that is read window by window.
-struct Windowed<'a> {
-    files: &'a LogFiles,
+/// The blocks of a log file, which is read window by window.
+pub(crate) struct LogWindows<'a> {
+    storage: &'a Storage,
     path: &'a str,
     size_bytes: u64,
+    window_bytes: u64,
     /// Where the window starts, which is where the next block does.
     offset: u64,
     window: Bytes,
     memory: Reservation,
 }
 
-impl<'a> Windowed<'a> {
-    fn open(files: &'a LogFiles, path: &'a str, size_bytes: u64) -> Self {
+impl<'a> LogWindows<'a> {
+    /// A log file of this length; what is read of it is booked in `memory`.
+    pub(crate) fn open(
+        storage: &'a Storage,
+        memory: &MemoryBudget,
+        path: &'a str,
+        size_bytes: u64,
+    ) -> Self {
         Self {
-            files,
+            storage,
             path,
             size_bytes,
+            window_bytes: WINDOW_BYTES,
             offset: 0,
             window: Bytes::new(),
-            memory: files.memory.book(0),
+            memory: memory.book(0),
         }
     }
 
-    async fn next(&mut self) -> Result<Option<LogBlock>> {
+    /// The next block with its content; `None` at the end.
+    ///
+    /// # Errors
+    /// `Corrupt` when the file breaks its format; what the store says.
+    pub(crate) async fn next(&mut self) -> Result<Option<LogBlock>> {
         let left = self.size_bytes.saturating_sub(self.offset);
         if left == 0 {
             return Ok(None);
         }
-        let window_bytes = self.files.window_bytes;
+        let window_bytes = self.window_bytes;
         self.fill(window_bytes.min(left), window_bytes / 2).await?;
         // A frame that does not fit the file is broken: the next block is then searched for in all that is left.
         let framed = framed_block_length(&self.window).filter(|length| *length <= left);
@@ -163,7 +179,7 @@ impl<'a> Windowed<'a> {
         }
         self.memory.resize(bytes);
         let range = self.offset..self.offset + bytes;
-        self.window = self.files.storage.read_range(self.path, range).await?;
+        self.window = self.storage.read_range(self.path, range).await?;
         Ok(())
     }
 }

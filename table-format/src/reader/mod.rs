@@ -45,6 +45,7 @@ pub(crate) use changes::{
 pub(crate) use commit_filter::CommitFilter;
 pub use filter::BaseFileFilter;
 pub use key_buckets::KeyBuckets;
+pub(crate) use log_files::LogWindows;
 pub(crate) use merge::MergeCounts;
 pub(crate) use pick::LogDeletes;
 pub(crate) use slice_merge::{BaseSource, Merger, open_merge};

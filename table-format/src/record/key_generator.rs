@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn one_field_gives_the_bare_value() {
+    fn hazard_23_one_field_gives_the_bare_value_unless_complex_is_asked_for() {
         let batch = batch(vec![("id", Arc::new(Int64Array::from(vec![5, -70])))]);
         let keys = generator(&["id"]).keys(&batch).unwrap();
         assert_eq!(keys, StringArray::from(vec!["5", "-70"]));

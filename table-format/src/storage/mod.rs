@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn overwriting_drops_the_checksum_of_hadoop() {
+    async fn hazard_22_overwriting_drops_the_checksum_of_hadoop() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
         storage

@@ -291,7 +291,7 @@ impl Transaction {
             return Ok(());
         }
         let theirs = load_ranges(
-            &self.state.storage,
+            self.state.logs(),
             &table.config,
             self.context.range_field(),
             &self.context.schema,

@@ -13,6 +13,7 @@ use crate::config::{
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::index::groups::FileGroups;
+use crate::index::log_keys::LogSource;
 use crate::index::{Index, index_of};
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::storage::Storage;
@@ -43,6 +44,14 @@ pub(crate) struct TableState {
 }
 
 impl TableState {
+    /// The table's logs, for the index.
+    pub(crate) fn logs(&self) -> LogSource<'_> {
+        LogSource {
+            storage: &self.storage,
+            memory: &self.env.memory,
+        }
+    }
+
     /// Notes that an instant was begun here.
     pub(crate) fn begun(&self, instant: &InstantTime) {
         self.lock_unfinished().insert(instant.clone());

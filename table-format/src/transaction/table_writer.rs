@@ -15,6 +15,8 @@ use crate::file_group::{BaseFileFormat, Horizon, Visibility};
 use crate::index::bucket::refuse_bucket_files;
 use crate::index::groups::FileGroups;
 use crate::index::load::load_groups;
+#[cfg(test)]
+use crate::index::log_keys::LogSource;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
@@ -113,7 +115,8 @@ impl Table {
         refuse_bucket_files(storage).await?;
         let (table, _) = writer.refresh().await?;
         let known = writer.state.known.lock().await;
-        table.index.check_keys(storage, &known.groups).await?;
+        let logs = writer.state.logs();
+        table.index.check_keys(logs, &known.groups).await?;
         drop(known);
         Ok(writer)
     }
@@ -287,7 +290,7 @@ impl TableWriter {
         if !known.are_groups_current || known.instants != completed {
             let (schema, groups) = (&known.schema, &known.groups);
             let groups = load_groups(
-                &state.storage,
+                state.logs(),
                 &table.config,
                 table.range_field(),
                 schema,
@@ -317,7 +320,10 @@ impl TableWriter {
         let timeline = ActiveTimeline::load(storage, &table.config).await.unwrap();
         let nothing = FileGroups::default();
         let rebuilt = load_groups(
-            storage,
+            LogSource {
+                storage,
+                memory: &self.state.env.memory,
+            },
             &table.config,
             table.range_field(),
             &known.schema,

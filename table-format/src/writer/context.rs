@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::file_group::{BaseFileFormat, Visibility};
 use crate::index::Index;
+use crate::index::log_keys::LogSource;
 use crate::reader::ReadContext;
 use crate::record::delete_mark::DeleteMarks;
 use crate::record::{KeyGenerator, PartitionPathGenerator};
@@ -54,6 +55,14 @@ pub(crate) struct WriteContext {
 }
 
 impl WriteContext {
+    /// The table's logs, for the index.
+    pub(crate) fn logs(&self) -> LogSource<'_> {
+        LogSource {
+            storage: &self.storage,
+            memory: &self.env.memory,
+        }
+    }
+
     /// The first record-key field, by whose ranges the index goes.
     pub(crate) fn range_field(&self) -> &str {
         self.keys.fields().first().map_or("", String::as_str)

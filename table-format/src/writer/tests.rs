@@ -12,6 +12,7 @@ mod concurrent;
 mod crash;
 mod failed_writes;
 mod fsck;
+mod hazards;
 mod indexes;
 mod instant_times;
 mod log_compaction;

@@ -109,7 +109,7 @@ fn reads_deletes_of_hudi_and_writes_the_same_content() {
 }
 
 #[test]
-fn writes_the_bytes_of_hudi() {
+fn hazard_5_writes_the_bytes_of_hudi() {
     // Only the two headers that we write are there, in the order in which we write them.
     let file = fixture!("v6_avro.log");
     let block = only_block(file.clone());
@@ -167,7 +167,7 @@ fn a_torn_block_in_the_middle_is_skipped() {
 }
 
 #[test]
-fn stray_bytes_make_the_block_before_them_corrupt() {
+fn hazard_5_stray_bytes_make_the_block_before_them_corrupt() {
     let block = data_block("1", &[b"abc"]);
     let file = [&block[..], b"stray bytes"].concat();
     assert_eq!(kinds(file), [BlockKind::Corrupt]);

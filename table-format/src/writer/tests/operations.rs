@@ -546,7 +546,7 @@ async fn deletes_need_only_keys_and_partitions() {
 
 #[rstest]
 #[tokio::test]
-async fn partial_updates_keep_what_they_do_not_say(
+async fn hazard_13_partial_updates_keep_what_they_do_not_say_in_whole_rows(
     #[values(COW, MOR)] table_type: TableType,
     #[values(false, true)] is_event_time: bool,
 ) {
