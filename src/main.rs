@@ -9,6 +9,7 @@ mod input;
 mod metrics;
 mod output;
 mod telemetry;
+mod transform;
 
 use std::process::ExitCode;
 

@@ -38,5 +38,6 @@ mod startup;
 mod support;
 mod table_services;
 mod table_write;
+mod transforms;
 mod types;
 mod versions;

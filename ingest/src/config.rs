@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 
+use crate::batch::ORIGIN_COLUMNS;
 use crate::schema::SourceTable;
 pub use schema_change::{SchemaChangeBehavior, SchemaChangeBehaviors, SchemaChangeKind};
 
@@ -185,11 +186,15 @@ pub struct Route {
     pub sink_table: String,
 }
 
-/// Keys and partitions of the lake tables.
+/// Columns, keys and partitions of the lake tables.
 #[derive(Debug, Clone)]
 pub struct Transform {
     /// The source tables it applies to.
     pub source_table: TablePattern,
+    /// The lake's columns as a SQL select list; those of the source if `None`.
+    pub projection: Option<String>,
+    /// Which rows the lake is to hold, as a SQL condition; all if `None`.
+    pub filter: Option<String>,
     /// Columns whose values make the partition path.
     pub partition_keys: Vec<String>,
     /// Columns that identify a row instead of the primary key; `*` stands for all of them.
@@ -197,6 +202,17 @@ pub struct Transform {
 }
 
 impl Transform {
+    /// Whether rows are changed or left out.
+    pub(crate) fn has_expressions(&self) -> bool {
+        self.projection.is_some() || self.filter.is_some()
+    }
+
+    /// Whether an expression names a column that tells where rows come from.
+    pub(crate) fn needs_origin(&self) -> bool {
+        let mut texts = self.projection.iter().chain(&self.filter);
+        texts.any(|text| ORIGIN_COLUMNS.iter().any(|name| text.contains(name)))
+    }
+
     /// The columns that identify a row of `table`, if they are chosen here; empty otherwise.
     pub fn key_of(&self, table: &SourceTable) -> Vec<String> {
         match self.primary_keys.as_slice() {

@@ -10,5 +10,6 @@ pub mod schema;
 mod sink;
 mod snapshot;
 pub mod source;
+pub mod transform;
 
 pub use error::{Error, ErrorKind, Result};

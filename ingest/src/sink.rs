@@ -24,6 +24,7 @@ use crate::pipeline::leases::Leases;
 use crate::pipeline::progress::TableProgress;
 use crate::pipeline::services::TableServices;
 use crate::schema::{ColumnChange, SourceTable, TableChange};
+use crate::transform::TableTransform;
 
 /// A lake table and the transaction under way in it.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct LakeTable {
     writer: TableWriter,
     /// The columns that the next instant writes.
     schema: SchemaRef,
+    transform: Option<TableTransform>,
     behaviors: SchemaChangeBehaviors,
     open: Option<Transaction>,
     services: TableServices,
@@ -43,6 +45,7 @@ impl LakeTable {
     /// ours left.
     pub(crate) async fn open_or_create(
         config: &PipelineConfig,
+        transform: Option<TableTransform>,
         source: &SourceTable,
         env: &Env,
         row_group_bytes: u64,
@@ -55,7 +58,8 @@ impl LakeTable {
         let table = match Table::open_storage(storage.clone()).await {
             Ok(table) => table,
             Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
-                let spec = table_spec(config, source, &name)?;
+                let schema = schema_of(transform.as_ref(), source)?;
+                let spec = table_spec(config, source, schema, &name)?;
                 match Table::create(storage.clone(), env.clone(), spec).await {
                     // Another daemon was quicker: the lease decides.
                     Err(error) if error.kind() == table_format::ErrorKind::AlreadyExists => {
@@ -81,6 +85,7 @@ impl LakeTable {
             table,
             writer,
             schema,
+            transform,
             behaviors: config.schema_change,
             open: None,
             services,
@@ -105,9 +110,24 @@ impl LakeTable {
 
     /// Gives the lake table the columns that follow from a change of its source; the next instant writes them. No instant may
     /// be open.
-    pub(crate) async fn follow(&mut self, change: &TableChange) -> Result<()> {
-        let evolved = evolution::evolved(&self.schema, change, self.behaviors)
-            .map_err(|error| error.context(change.table.to_string()))?;
+    pub(crate) async fn follow(&mut self, old: &SourceTable, change: &TableChange) -> Result<()> {
+        let transform = self.transform.as_ref();
+        let source = schema_of(transform, &change.table)?;
+        let changes = match transform {
+            Some(_) => evolution::changes_between(&schema_of(transform, old)?, &source),
+            None => change.columns.clone(),
+        };
+        self.evolve(&source, &changes, &change.table).await
+    }
+
+    async fn evolve(
+        &mut self,
+        source: &SchemaRef,
+        changes: &[ColumnChange],
+        table: &SourceTable,
+    ) -> Result<()> {
+        let evolved = evolution::evolved(&self.schema, source, changes, self.behaviors)
+            .map_err(|error| error.context(table.to_string()))?;
         if evolved.fields() != self.schema.fields() {
             let changed = self.writer.set_schema(Arc::clone(&evolved)).await;
             changed.map_err(|error| error.context(self.name.clone()))?;
@@ -118,28 +138,36 @@ impl LakeTable {
 
     /// As [`Self::follow`], for a table of which it is not known how it changed: what it has and the lake has not is taken in.
     pub(crate) async fn take_in(&mut self, source: &SourceTable) -> Result<()> {
-        let wanted = source.arrow_schema()?;
-        let differs = wanted.fields().iter().filter_map(|field| {
-            match self.schema.field_with_name(field.name()) {
-                Err(_) => Some(ColumnChange::Added(field.name().clone())),
-                Ok(held) if held.data_type() != field.data_type() => {
-                    Some(ColumnChange::Retyped(field.name().clone()))
-                }
-                Ok(_) => None,
-            }
-        });
-        let change = TableChange {
-            table: source.clone(),
-            columns: differs.collect(),
-            is_key_changed: false,
-        };
-        self.follow(&change).await
+        let wanted = schema_of(self.transform.as_ref(), source)?;
+        let mut changes = evolution::changes_between(&self.schema, &wanted);
+        changes.retain(|change| !matches!(change, ColumnChange::Dropped(_)));
+        self.evolve(&wanted, &changes, source).await
     }
 
-    /// Brings rows of the source into the lake's columns.
-    pub(crate) fn conform(&self) -> impl Fn(RecordBatch) -> Result<RecordBatch> + Send + use<> {
+    /// Whether batches are to tell where their rows come from.
+    pub(crate) fn needs_origin(&self) -> bool {
+        self.transform
+            .as_ref()
+            .is_some_and(TableTransform::needs_origin)
+    }
+
+    /// Brings rows of a snapshot of `source` into the lake's columns, without those that the lake is not to hold.
+    pub(crate) fn conform(
+        &self,
+        source: &SourceTable,
+    ) -> Result<impl Fn(RecordBatch) -> Result<RecordBatch> + Send + use<>> {
         let (schema, behaviors) = (Arc::clone(&self.schema), self.behaviors);
-        move |rows| evolution::conform(rows, &schema, behaviors)
+        let transform = self.transform.as_ref();
+        let transform = transform
+            .map(|transform| transform.of_snapshot(source))
+            .transpose()?;
+        Ok(move |rows| {
+            let rows = match &transform {
+                Some(transform) => transform(&rows)?,
+                None => rows,
+            };
+            evolution::conform(rows, &schema, behaviors)
+        })
     }
 
     /// Begins an instant, as soon as no clustering is under way.
@@ -167,6 +195,9 @@ impl LakeTable {
 
     /// Writes changes into the open instant, beginning one if there is none; a later change of a key wins.
     pub(crate) async fn upsert(&mut self, mut batch: WriteBatch) -> Result<()> {
+        if let Some(transform) = &mut self.transform {
+            batch = transform.changes(batch)?;
+        }
         batch.records = evolution::conform(batch.records, &self.schema, self.behaviors)?;
         if self.open.is_none() {
             self.begin(WriteOperation::Upsert).await?;
@@ -221,10 +252,22 @@ fn no_instant(table: &str) -> Error {
     Error::internal(format!("{table}: no instant is open"))
 }
 
-fn table_spec(config: &PipelineConfig, source: &SourceTable, name: &str) -> Result<TableSpec> {
+/// The columns of rows of `source` on their way into the lake.
+fn schema_of(transform: Option<&TableTransform>, source: &SourceTable) -> Result<SchemaRef> {
+    match transform {
+        Some(transform) => transform.schema(source),
+        None => source.arrow_schema(),
+    }
+}
+
+fn table_spec(
+    config: &PipelineConfig,
+    source: &SourceTable,
+    schema: SchemaRef,
+    name: &str,
+) -> Result<TableSpec> {
     let (database, table) = name.split_once('.').unwrap_or(("", name));
     let transform = config.transform(&source.database, &source.name);
-    let schema = source.arrow_schema()?;
     let mut record_key: Vec<_> = source
         .primary_key_names()
         .into_iter()
@@ -261,7 +304,9 @@ fn require_column(source: &SourceTable, schema: &SchemaRef, column: &str) -> Res
     if schema.column_with_name(column).is_some() {
         return Ok(());
     }
-    let message =
-        format!("{source} has no column `{column}`; correct `transform` in the pipeline file");
+    let message = format!(
+        "the rows of {source} have no column `{column}`, by which the lake is keyed or partitioned; correct `transform` in the \
+         pipeline file"
+    );
     Err(Error::new(ErrorKind::Invalid, message))
 }

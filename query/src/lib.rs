@@ -7,6 +7,7 @@ mod calls;
 mod catalog;
 mod changes;
 mod error;
+mod expressions;
 pub mod inspect;
 mod lake;
 mod memory_pool;
@@ -19,6 +20,7 @@ mod table_provider;
 
 pub use calls::table_functions;
 pub use error::{Error, Result};
+pub use expressions::RowExpressions;
 pub use lake::{LakeTable, tables_of_lake};
 pub use query_type::{QueryType, parse_time};
 pub use session::{QuerySession, RowStream, ViewOptions};

@@ -1,5 +1,7 @@
 //! `lakebed run`: the ingestion daemon.
 
+use std::sync::Arc;
+
 use indicatif::MultiProgress;
 use ingest::pipeline::{Pipeline, RunMode};
 use table_format::env::{Env, MemoryBudget};
@@ -9,6 +11,7 @@ use super::{Failure, check};
 use crate::config;
 use crate::display::Display;
 use crate::metrics::{Metrics, Page};
+use crate::transform::SqlTransforms;
 
 /// Arguments of `lakebed run`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +37,8 @@ pub(crate) async fn run(args: RunArgs, area: &MultiProgress) -> Result<(), Failu
     cancel_on_signal(shutdown.clone())?;
     let (name, listen) = (config.name.clone(), config.metrics_listen);
     let commit_interval = config.sink.commit_interval;
-    let pipeline = Pipeline::try_new(config, env, shutdown.clone())?;
+    let pipeline =
+        Pipeline::try_new(config, env, shutdown.clone())?.with_transforms(Arc::new(SqlTransforms));
     let page = Page::new(&name, pipeline.progress(), commit_interval);
     let _metrics = match listen {
         Some(address) => Some(Metrics::listen(address, page).await.map_err(|error| {

@@ -189,6 +189,8 @@ fn parse_transform(mut transform: Section<'_>) -> Result<Transform, ConfigError>
     };
     let parsed = Transform {
         source_table: transform.pattern("source-table")?,
+        projection: transform.text("projection")?,
+        filter: transform.text("filter")?,
         partition_keys: list(transform.text("partition-keys")?),
         primary_keys: list(transform.text("primary-keys")?),
     };

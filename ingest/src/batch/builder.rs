@@ -10,6 +10,7 @@ use table_format::record::{RowKind, WriteBatch};
 use super::DecodeError;
 use super::binary_row::{BinaryColumn, split_row};
 use super::column_builder::ColumnBuilder;
+use super::origin::{RowOrigin, RowOrigins, with_origin_columns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::SourceTable;
 use crate::source::mysql::result_set::ResultColumn;
@@ -27,6 +28,8 @@ pub struct BatchBuilder {
     scratch: String,
     row_bytes: u64,
     bytes: u64,
+    /// Where the rows come from, if that is asked for.
+    origins: Option<RowOrigins>,
 }
 
 impl fmt::Debug for BatchBuilder {
@@ -67,7 +70,22 @@ impl BatchBuilder {
             scratch,
             row_bytes,
             bytes: 0,
+            origins: None,
         })
+    }
+
+    /// The same; its batches tell where their rows come from, in columns behind those of the table.
+    #[must_use]
+    pub(crate) fn with_origins(mut self, is_wanted: bool) -> Self {
+        self.origins = is_wanted.then(RowOrigins::default);
+        self
+    }
+
+    /// Says where the rows come from that were appended since the last call.
+    pub(crate) fn note_origin(&mut self, origin: impl FnOnce() -> RowOrigin) {
+        if let Some(origins) = &mut self.origins {
+            origins.note(self.kinds.len(), origin());
+        }
     }
 
     /// The table whose rows this takes.
@@ -166,7 +184,13 @@ impl BatchBuilder {
                 )));
             }
         }
-        let records = RecordBatch::try_new(Arc::clone(&self.schema), arrays)?;
+        let mut arrays = arrays;
+        let mut schema = Arc::clone(&self.schema);
+        if let Some(origins) = &mut self.origins {
+            arrays.extend(origins.finish(&self.table, &kinds));
+            schema = with_origin_columns(&schema);
+        }
+        let records = RecordBatch::try_new(schema, arrays)?;
         if records.num_rows() != kinds.len() {
             return Err(Error::internal(format!(
                 "{}: a batch holds half a row",

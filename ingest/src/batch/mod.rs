@@ -17,6 +17,7 @@ mod column_builder;
 mod decimal;
 mod decode_error;
 mod json_text;
+mod origin;
 mod temporal;
 
 pub use builder::BatchBuilder;
@@ -25,4 +26,6 @@ pub(crate) use byte_reader::ByteReader;
 pub(crate) use column_builder::ColumnBuilder;
 pub(crate) use decimal::PackedDecimal;
 pub use decode_error::DecodeError;
+pub use origin::HIDDEN_KEY;
+pub(crate) use origin::{ORIGIN_COLUMNS, RowOrigin, with_origin_columns};
 pub(crate) use temporal::{TimeOfDay, TimeText, date_days, timestamp_micros};

@@ -29,6 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::source::mysql::dump::BinlogStream;
 use crate::source::mysql::safe_position::current_position;
 use crate::source::mysql::server::ServerInfo;
+use crate::transform::TransformCompiler;
 use leases::Leases;
 use memory::MemoryPlan;
 pub use progress::{Histogram, HistogramSnapshot, Phase, Progress, TableProgress};
@@ -56,6 +57,7 @@ pub struct Pipeline {
     leases: Leases,
     plan: MemoryPlan,
     progress: Arc<Progress>,
+    transforms: Option<Arc<dyn TransformCompiler>>,
     shutdown: CancellationToken,
 }
 
@@ -78,8 +80,16 @@ impl Pipeline {
             leases,
             plan,
             progress,
+            transforms: None,
             shutdown,
         })
+    }
+
+    /// The same, with what compiles the expressions of its transforms.
+    #[must_use]
+    pub fn with_transforms(mut self, compiler: Arc<dyn TransformCompiler>) -> Self {
+        self.transforms = Some(compiler);
+        self
     }
 
     /// Counters of what the pipeline does.

@@ -185,7 +185,7 @@ impl Streamer<'_> {
         }
         table
             .lake
-            .follow(&change)
+            .follow(&table.source, &change)
             .await
             .map_err(|error| error.context(format!("the statement `{sql}`")))?;
         for column in &change.columns {

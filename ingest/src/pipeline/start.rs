@@ -17,6 +17,7 @@ use crate::sink::LakeTable;
 use crate::snapshot::{SnapshotLoader, TableLoad, Throttle};
 use crate::source::mysql::connection::{Connection, MySqlOptions};
 use crate::source::mysql::discovery::{DiscoveredTable, discover};
+use crate::transform::TableTransform;
 use table_format::timeline::Instant;
 
 /// A captured table with what its lake table says of it.
@@ -136,8 +137,10 @@ impl StartTable {
         }
         let progress = pipeline.progress.table(&source.to_string());
         let row_group_bytes = pipeline.plan.row_group_bytes;
+        let transform = TableTransform::of(config, pipeline.transforms.as_ref(), source)?;
         let mut lake = LakeTable::open_or_create(
             config,
+            transform,
             source,
             env,
             row_group_bytes,

@@ -11,6 +11,7 @@ use super::Pipeline;
 use super::signal::Resnapshot;
 use super::stream_table::StreamTable;
 use super::table_map::TableMaps;
+use crate::batch::RowOrigin;
 use crate::checkpoint::PipelineCheckpoint;
 use crate::error::Result;
 use crate::position::{BinlogPosition, GtidSet};
@@ -59,6 +60,8 @@ pub(crate) struct Streamer<'a> {
     /// End of the last event.
     pub(super) read_to: u64,
     in_transaction: bool,
+    /// When the last event was logged, in seconds since the epoch.
+    event_ts: u32,
     /// GTID of the source transaction that is being read.
     pub(super) gtid: Option<String>,
     /// Whether those that were read whole make a set.
@@ -107,6 +110,7 @@ impl<'a> Streamer<'a> {
             maps: TableMaps::default(),
             decoder: BinlogDecoder::default(),
             read_to: start.pos,
+            event_ts: 0,
             gtid: None,
             tracks_gtids,
             gtids,
@@ -304,8 +308,9 @@ impl<'a> Streamer<'a> {
         self.pipeline.progress.set_caught_up();
     }
 
-    fn note_lag(&self, header: &EventHeader) {
+    fn note_lag(&mut self, header: &EventHeader) {
         if header.timestamp > 0 {
+            self.event_ts = header.timestamp;
             self.pipeline
                 .progress
                 .set_event(i64::from(header.timestamp) * 1000);
@@ -347,6 +352,12 @@ impl<'a> Streamer<'a> {
         }
         let before = table.builder.bytes();
         let changes = decoder.append(rows, &mut table.builder)? as u64;
+        table.builder.note_origin(|| RowOrigin {
+            op_ts_seconds: self.event_ts,
+            file: self.position.file.clone(),
+            position: self.read_to,
+            gtid: self.gtid.clone(),
+        });
         let grown = table.builder.bytes().saturating_sub(before);
         let bytes = rows.rows.len() as u64;
         table.progress.add_changes(rows.kind, changes, bytes);

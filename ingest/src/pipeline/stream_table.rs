@@ -46,7 +46,7 @@ impl StreamTable {
     ) -> Result<Self> {
         progress.set_phase(Phase::Stream);
         let source = Arc::new(schema.table);
-        let builder = BatchBuilder::new(Arc::clone(&source))?;
+        let builder = BatchBuilder::new(Arc::clone(&source))?.with_origins(lake.needs_origin());
         Ok(Self {
             source,
             lake,
@@ -73,7 +73,8 @@ impl StreamTable {
     /// Takes rows of another shape from now on; those of the old one have to be committed.
     pub(super) fn set_source(&mut self, source: SourceTable) -> Result<()> {
         self.source = Arc::new(source);
-        self.builder = BatchBuilder::new(Arc::clone(&self.source))?;
+        let builder = BatchBuilder::new(Arc::clone(&self.source))?;
+        self.builder = builder.with_origins(self.lake.needs_origin());
         self.touched = true;
         Ok(())
     }

@@ -9,23 +9,23 @@ use table_format::schema::adapt::adapt_batch;
 
 use crate::config::{SchemaChangeBehavior as Behavior, SchemaChangeBehaviors, SchemaChangeKind};
 use crate::error::{Error, Result};
-use crate::schema::{ColumnChange, TableChange};
+use crate::schema::ColumnChange;
 
-/// The lake table's columns after `change`.
+/// The lake table's columns after `changes`.
 ///
-/// New columns come last and are nullable. A column whose type changed gets the wider of both types; the columns of `source`
-/// give the new ones.
+/// New columns come last and are nullable. A column whose type changed gets the wider of both types; the columns that rows come
+/// with, `source`, give the new ones.
 ///
 /// # Errors
 /// `Invalid` for a change that the behaviours refuse, or that a Hudi table cannot make.
 pub(super) fn evolved(
     lake: &SchemaRef,
-    change: &TableChange,
+    source: &SchemaRef,
+    changes: &[ColumnChange],
     behaviors: SchemaChangeBehaviors,
 ) -> Result<SchemaRef> {
-    let source = change.table.arrow_schema()?;
     let mut fields: Vec<FieldRef> = lake.fields().iter().cloned().collect();
-    for column in &change.columns {
+    for column in changes {
         let behavior = behaviors.of(kind_of(column));
         if behavior == Behavior::Exception {
             return Err(refused(column, "the pipeline file says `exception`"));
@@ -34,10 +34,10 @@ pub(super) fn evolved(
             continue;
         }
         match column {
-            ColumnChange::Added(name) => take_in(&mut fields, &source, name, column, behavior)?,
+            ColumnChange::Added(name) => take_in(&mut fields, source, name, column, behavior)?,
             ColumnChange::Retyped(name) => {
                 if fields.iter().any(|field| field.name() == name) {
-                    take_in(&mut fields, &source, name, column, behavior)?;
+                    take_in(&mut fields, source, name, column, behavior)?;
                 }
             }
             ColumnChange::Dropped(name) => match behavior {
@@ -51,11 +51,28 @@ pub(super) fn evolved(
                     return Err(refused(column, "a column of a Hudi table keeps its name"));
                 }
                 relax(&mut fields, from);
-                take_in(&mut fields, &source, to, column, behavior)?;
+                take_in(&mut fields, source, to, column, behavior)?;
             }
         }
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// What became of the columns of rows, by their names.
+pub(super) fn changes_between(old: &SchemaRef, new: &SchemaRef) -> Vec<ColumnChange> {
+    let dropped = old.fields().iter().filter_map(|field| {
+        let name = || field.name().clone();
+        match new.field_with_name(field.name()) {
+            Err(_) => Some(ColumnChange::Dropped(name())),
+            Ok(now) if now.data_type() != field.data_type() => Some(ColumnChange::Retyped(name())),
+            Ok(_) => None,
+        }
+    });
+    let is_new = |field: &&FieldRef| old.field_with_name(field.name()).is_err();
+    let added = new.fields().iter().filter(is_new);
+    dropped
+        .chain(added.map(|field| ColumnChange::Added(field.name().clone())))
+        .collect()
 }
 
 /// The kind of change that decides about a column.
@@ -199,7 +216,7 @@ mod tests {
     use arrow::array::{Int32Array, Int64Array, StringArray};
 
     use super::*;
-    use crate::schema::{SourceColumn, SourceTable};
+    use crate::schema::{SourceColumn, SourceTable, TableChange};
 
     fn table(columns: &[(&str, &str)]) -> SourceTable {
         let column = |(name, column_type): &(&str, &str)| SourceColumn {
@@ -238,7 +255,9 @@ mod tests {
             is_key_changed: false,
         };
         let lake = table(&old).arrow_schema().unwrap();
-        let schema = evolved(&lake, &change, SchemaChangeBehaviors::all(behavior))?;
+        let source = change.table.arrow_schema()?;
+        let behaviors = SchemaChangeBehaviors::all(behavior);
+        let schema = evolved(&lake, &source, &change.columns, behaviors)?;
         let field = |field: &FieldRef| format!("{}:{}", field.name(), field.data_type());
         Ok(schema
             .fields()

@@ -139,7 +139,8 @@ impl SnapshotLoader {
         condition: &str,
     ) -> Result<(Option<CommittedInstant>, TableCheckpoint)> {
         let mut connection = Connection::connect_snapshot(&self.options).await?;
-        let mut builder = BatchBuilder::new(Arc::clone(&load.source))?;
+        let mut builder =
+            BatchBuilder::new(Arc::clone(&load.source))?.with_origins(load.lake.needs_origin());
         let mut rows = read_where(&mut connection, &load.source, condition).await?;
         builder.check_result(rows.columns())?;
         let mut read = 0;
@@ -199,10 +200,11 @@ impl SnapshotLoader {
                 connection: None,
                 options: self.options.clone(),
                 assigner: Arc::clone(assigner),
-                builder: BatchBuilder::new(Arc::clone(&load.source))?,
+                builder: BatchBuilder::new(Arc::clone(&load.source))?
+                    .with_origins(load.lake.needs_origin()),
                 batch_bytes: self.plan.batch_bytes,
                 progress: Arc::clone(&load.progress),
-                conform: Box::new(load.lake.conform()),
+                conform: Box::new(load.lake.conform(&load.source)?),
                 throttle: self.throttle.clone(),
                 shutdown: self.shutdown.clone(),
                 due,

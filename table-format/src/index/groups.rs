@@ -1,6 +1,10 @@
 //! The file groups of a table as a writer knows them: their newest files, and what is known of their keys.
+//!
+//! Every instant works on a copy, and changes few groups of it: copies share what has not changed.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -11,7 +15,7 @@ use crate::index::key_value::{KeyRange, KeyValue};
 /// The file groups of a table by partition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FileGroups {
-    partitions: HashMap<String, PartitionGroups>,
+    partitions: HashMap<Arc<str>, Arc<PartitionGroups>>,
 }
 
 /// One file group.
@@ -31,32 +35,61 @@ pub(crate) struct Group {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PartitionGroups {
     /// Sorted by the lower bound; groups without a range come first.
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
     /// For each group the position of the largest upper bound among it and those before it.
     reach: Vec<usize>,
+    /// The same groups, to be found by their ids.
+    by_id: HashSet<ByFileId>,
 }
+
+/// A group that is told from others by its file id alone.
+#[derive(Debug, Clone)]
+struct ByFileId(Arc<Group>);
+
+impl Borrow<str> for ByFileId {
+    fn borrow(&self) -> &str {
+        &self.0.slice.file_id
+    }
+}
+
+impl Hash for ByFileId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.slice.file_id.hash(state);
+    }
+}
+
+impl PartialEq for ByFileId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.slice.file_id == other.0.slice.file_id
+    }
+}
+
+impl Eq for ByFileId {}
 
 impl FileGroups {
     /// The groups of a partition; `None` if it is new.
     pub(crate) fn partition(&self, path: &str) -> Option<&PartitionGroups> {
-        self.partitions.get(path)
+        self.partitions.get(path).map(AsRef::as_ref)
     }
 
     /// Adds a group, or replaces the one of the same file id.
     pub(crate) fn put(&mut self, group: Group) {
-        self.partitions
-            .entry(group.slice.partition_path.clone())
-            .or_default()
-            .put(group);
+        let path: &str = &group.slice.partition_path;
+        match self.partitions.get_mut(path) {
+            Some(known) => Arc::make_mut(known).put(group),
+            None => {
+                let mut new = PartitionGroups::default();
+                let path: Arc<str> = path.into();
+                new.put(group);
+                self.partitions.insert(path, Arc::new(new));
+            }
+        }
     }
 
     /// Takes a group out.
     pub(crate) fn remove(&mut self, partition_path: &str, file_id: &str) {
         if let Some(partition) = self.partitions.get_mut(partition_path) {
-            partition
-                .groups
-                .retain(|group| group.slice.file_id != file_id);
-            partition.rebuild();
+            Arc::make_mut(partition).remove(file_id);
         }
     }
 
@@ -64,41 +97,50 @@ impl FileGroups {
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (&str, &PartitionGroups)> {
         self.partitions
             .iter()
-            .map(|(path, groups)| (path.as_str(), groups))
+            .map(|(path, groups)| (path.as_ref(), groups.as_ref()))
     }
 
     /// All groups.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.partitions
-            .values()
-            .flat_map(|partition| &partition.groups)
+        let partitions = self.partitions.values();
+        partitions.flat_map(|partition| partition.groups.iter().map(AsRef::as_ref))
     }
 
     /// The range of a group; nothing if the group has no rows or is not there.
     pub(crate) fn range_of(&self, partition_path: &str, file_id: &str) -> Option<&KeyRange> {
-        let groups = &self.partitions.get(partition_path)?.groups;
-        let group = groups.iter().find(|group| group.slice.file_id == file_id)?;
-        group.range.as_ref()
+        let group = self.partitions.get(partition_path)?.by_id.get(file_id)?;
+        group.0.range.as_ref()
     }
 
     /// The group of `slice`, if it consists of the very same files.
     pub(crate) fn find(&self, slice: &FileSlice) -> Option<&Group> {
-        let groups = &self.partitions.get(&slice.partition_path)?.groups;
-        groups.iter().find(|group| group.slice == *slice)
+        let partition = self.partitions.get(slice.partition_path.as_str())?;
+        let group = partition.by_id.get(slice.file_id.as_str())?;
+        (group.0.slice == *slice).then_some(&*group.0)
     }
 }
 
 impl FromIterator<Group> for FileGroups {
     fn from_iter<I: IntoIterator<Item = Group>>(groups: I) -> Self {
-        let mut all = Self::default();
+        let mut partitions: HashMap<Arc<str>, PartitionGroups> = HashMap::new();
         for group in groups {
-            let path = group.slice.partition_path.clone();
-            all.partitions.entry(path).or_default().groups.push(group);
+            let path: &str = &group.slice.partition_path;
+            if !partitions.contains_key(path) {
+                partitions.insert(path.into(), PartitionGroups::default());
+            }
+            if let Some(partition) = partitions.get_mut(path) {
+                let group = Arc::new(group);
+                partition.by_id.replace(ByFileId(Arc::clone(&group)));
+                partition.groups.push(group);
+            }
         }
-        all.partitions
-            .values_mut()
-            .for_each(PartitionGroups::rebuild);
-        all
+        let partitions = partitions.into_iter().map(|(path, mut partition)| {
+            partition.sort();
+            (path, Arc::new(partition))
+        });
+        Self {
+            partitions: partitions.collect(),
+        }
     }
 }
 
@@ -116,7 +158,7 @@ impl Group {
 
 impl PartitionGroups {
     /// The groups, by position.
-    pub(crate) fn groups(&self) -> &[Group] {
+    pub(crate) fn groups(&self) -> &[Arc<Group>] {
         &self.groups
     }
 
@@ -126,23 +168,55 @@ impl PartitionGroups {
     }
 
     fn put(&mut self, group: Group) {
-        match self
-            .groups
-            .iter_mut()
-            .find(|known| known.slice.file_id == group.slice.file_id)
+        let group = Arc::new(group);
+        let known = self.by_id.replace(ByFileId(Arc::clone(&group)));
+        let place = known.and_then(|known| self.position_of(&known.0));
+        let known = place.and_then(|place| self.groups.get_mut(place));
+        if let Some(known) = known
+            && lower_bound(known) == lower_bound(&group)
+            && upper_bound(known) == upper_bound(&group)
         {
-            Some(known) => *known = group,
-            None => self.groups.push(group),
+            *known = group;
+            return;
         }
-        self.rebuild();
+        if let Some(place) = place {
+            self.groups.remove(place);
+        }
+        let new_place = self
+            .groups
+            .partition_point(|other| lower_bound(other) <= lower_bound(&group));
+        self.groups.insert(new_place, group);
+        self.reach_again_from(place.map_or(new_place, |place| place.min(new_place)));
     }
 
-    fn rebuild(&mut self) {
+    fn remove(&mut self, file_id: &str) {
+        let known = self.by_id.take(file_id);
+        if let Some(place) = known.and_then(|known| self.position_of(&known.0)) {
+            self.groups.remove(place);
+            self.reach_again_from(place);
+        }
+    }
+
+    /// Where a group stands, among those that begin where it does.
+    fn position_of(&self, group: &Arc<Group>) -> Option<usize> {
+        let first = self
+            .groups
+            .partition_point(|other| lower_bound(other) < lower_bound(group));
+        let mut from_there = self.groups.iter().enumerate().skip(first);
+        let found = from_there.find(|(_, other)| Arc::ptr_eq(other, group));
+        found.map(|(position, _)| position)
+    }
+
+    fn sort(&mut self) {
         self.groups
             .sort_by(|a, b| lower_bound(a).cmp(&lower_bound(b)));
-        self.reach.clear();
-        let mut furthest = 0;
-        for position in 0..self.groups.len() {
+        self.reach_again_from(0);
+    }
+
+    fn reach_again_from(&mut self, first: usize) {
+        self.reach.truncate(first);
+        let mut furthest = self.reach.last().copied().unwrap_or(0);
+        for position in first..self.groups.len() {
             if upper_bound(&self.groups[position]) > upper_bound(&self.groups[furthest]) {
                 furthest = position;
             }

@@ -4,6 +4,8 @@
 //! files of any writer. **Invariant:** a key that exists lies in the range of its group; hence a key in no range is new.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -121,7 +123,7 @@ fn find_candidates(
 }
 
 /// How many groups have a lower bound at or below the key.
-fn begins_at_or_before(groups: &[Group], keys: &KeyColumn<'_>, row: usize) -> usize {
+fn begins_at_or_before(groups: &[Arc<Group>], keys: &KeyColumn<'_>, row: usize) -> usize {
     groups.partition_point(|group| match &group.range {
         None | Some(KeyRange { min: None, .. }) => true,
         Some(KeyRange { min: Some(min), .. }) => keys.compare(row, min) != Ordering::Less,
@@ -148,16 +150,17 @@ fn place_by_range(
     let groups = partition.groups();
     let mut ascending = rows.to_vec();
     ascending.sort_by(|&a, &b| keys.compare_rows(a as usize, b as usize));
-    let mut bytes: Vec<u64> = groups.iter().map(|group| group.bytes).collect();
+    let mut added: HashMap<usize, u64> = HashMap::new();
     let mut new_bytes: Vec<u64> = Vec::new();
     let mut open: Option<(usize, usize)> = None;
     let mut placed = Vec::with_capacity(rows.len());
     for row in ascending {
         let gap = begins_at_or_before(groups, keys, row as usize);
         let neighbour = |position: usize| {
-            groups.get(position)?.range.as_ref()?;
-            room.is_open(partition, position, bytes[position])
-                .then_some(position)
+            let group = groups.get(position)?;
+            group.range.as_ref()?;
+            let bytes = group.bytes + added.get(&position).copied().unwrap_or(0);
+            room.is_open(partition, position, bytes).then_some(position)
         };
         let target = match open {
             Some((of_gap, new)) if of_gap == gap && new_bytes[new] < room.group_bytes_max => {
@@ -177,7 +180,7 @@ fn place_by_range(
             },
         };
         match target {
-            Target::Group(position) => bytes[position] += room.row_bytes,
+            Target::Group(position) => *added.entry(position).or_default() += room.row_bytes,
             Target::New(new) => new_bytes[new] += room.row_bytes,
         }
         placed.push((row, target));

@@ -81,7 +81,7 @@ impl Upserter {
             let overwrites = self.context.operation.is_replace()
                 && group.slice.base_instant == self.context.instant;
             Some(Job::Change {
-                group: Box::new(group.clone()),
+                group: Box::new(group.as_ref().clone()),
                 into_base: overwrites || grows_base_files && changes.new_rows > 0,
                 rows: changes.rows,
                 new_rows: changes.new_rows,
@@ -113,7 +113,7 @@ impl Upserter {
         let groups = asked.partition.groups();
         let grown = grown.into_iter().filter_map(|(position, rows)| {
             let group = groups.get(position)?;
-            Some(Job::Grow(Box::new(group.clone()), rows))
+            Some(Job::Grow(Box::new(group.as_ref().clone()), rows))
         });
         Ok(grown.chain(self.create(created)).collect())
     }

@@ -1,0 +1,168 @@
+//! Rows of the lake from rows of the source: the projections and filters of the pipeline file.
+//!
+//! Expressions are SQL, which this crate does not speak: whoever assembles a pipeline brings a [`TransformCompiler`]. It is asked
+//! anew when the columns of the source change.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use table_format::record::{RowKind, WriteBatch};
+
+pub use crate::batch::HIDDEN_KEY;
+use crate::batch::with_origin_columns;
+use crate::config::PipelineConfig;
+use crate::error::{Error, Result};
+use crate::schema::SourceTable;
+
+/// Makes transforms of SQL expressions.
+pub trait TransformCompiler: Debug + Send + Sync {
+    /// The transform of rows with the columns `input`: the columns of `projection` (all of them when `None`) of the rows that
+    /// `filter` is true of. `*` does not stand for columns with [`HIDDEN_KEY`] in their metadata.
+    ///
+    /// # Errors
+    /// `Invalid`, saying which expression does not fit the columns, or what is not allowed in it.
+    fn compile(
+        &self,
+        projection: Option<&str>,
+        filter: Option<&str>,
+        input: &SchemaRef,
+    ) -> Result<Arc<dyn RowTransform>>;
+}
+
+/// A transform of rows with certain columns. The same rows give the same result whenever they come.
+pub trait RowTransform: Debug + Send + Sync {
+    /// The columns that come out.
+    fn schema(&self) -> &SchemaRef;
+
+    /// The rows that come out, as many as go in, and which of them pass the filter; all of them if `None`.
+    ///
+    /// # Errors
+    /// `Invalid` for a row on which an expression fails.
+    fn apply(&self, rows: &RecordBatch) -> Result<(RecordBatch, Option<BooleanArray>)>;
+}
+
+/// The expressions for one source table, and what they were last compiled to.
+#[derive(Debug)]
+pub(crate) struct TableTransform {
+    compiler: Arc<dyn TransformCompiler>,
+    table: String,
+    projection: Option<String>,
+    filter: Option<String>,
+    needs_origin: bool,
+    compiled: Option<(SchemaRef, Arc<dyn RowTransform>)>,
+}
+
+impl TableTransform {
+    /// The transform of a table, if the pipeline file has expressions for it.
+    ///
+    /// # Errors
+    /// `Internal` when there is nobody to compile them.
+    pub(crate) fn of(
+        config: &PipelineConfig,
+        compiler: Option<&Arc<dyn TransformCompiler>>,
+        source: &SourceTable,
+    ) -> Result<Option<Self>> {
+        let transform = config.transform(&source.database, &source.name);
+        let Some(transform) = transform.filter(|transform| transform.has_expressions()) else {
+            return Ok(None);
+        };
+        let compiler = compiler.ok_or_else(|| {
+            Error::internal("this pipeline was built without a transform compiler")
+        })?;
+        Ok(Some(Self {
+            compiler: Arc::clone(compiler),
+            table: source.to_string(),
+            projection: transform.projection.clone(),
+            filter: transform.filter.clone(),
+            needs_origin: transform.needs_origin(),
+            compiled: None,
+        }))
+    }
+
+    /// Whether an expression looks at where rows come from.
+    pub(crate) fn needs_origin(&self) -> bool {
+        self.needs_origin
+    }
+
+    /// The lake's columns for rows of `source`.
+    ///
+    /// # Errors
+    /// `Invalid` for expressions that do not fit, or leave out a column of the primary key.
+    pub(crate) fn schema(&self, source: &SourceTable) -> Result<SchemaRef> {
+        Ok(Arc::clone(self.compile(&self.input(source)?)?.schema()))
+    }
+
+    /// The rows of a snapshot that pass, in the lake's columns.
+    ///
+    /// # Errors
+    /// As [`Self::schema`].
+    pub(crate) fn of_snapshot(
+        &self,
+        source: &SourceTable,
+    ) -> Result<impl Fn(&RecordBatch) -> Result<RecordBatch> + Send + use<>> {
+        let compiled = self.compile(&self.input(source)?)?;
+        Ok(move |rows: &RecordBatch| {
+            let (rows, passes) = compiled.apply(rows)?;
+            Ok(match passes {
+                Some(passes) => filter_record_batch(&rows, &passes)?,
+                None => rows,
+            })
+        })
+    }
+
+    /// Changes in the lake's columns. A row that does not pass any more is deleted; a new one that does not is left out.
+    ///
+    /// # Errors
+    /// As [`Self::schema`].
+    pub(crate) fn changes(&mut self, batch: WriteBatch) -> Result<WriteBatch> {
+        let input = batch.records.schema();
+        let known = self.compiled.as_ref();
+        let compiled = match known.filter(|(known, _)| *known == input) {
+            Some((_, compiled)) => Arc::clone(compiled),
+            None => {
+                let compiled = self.compile(&input)?;
+                self.compiled = Some((input, Arc::clone(&compiled)));
+                compiled
+            }
+        };
+        let (records, passes) = compiled.apply(&batch.records)?;
+        let Some(passes) = passes else {
+            return Ok(WriteBatch {
+                records,
+                kinds: batch.kinds,
+            });
+        };
+        let (mut rows, mut kinds) = (Vec::new(), Vec::new());
+        for (row, kind) in (0_u32..).zip(batch.kinds) {
+            let place = row as usize;
+            let kind = match (passes.is_valid(place) && passes.value(place), kind) {
+                (true, kind) | (false, kind @ (RowKind::Delete | RowKind::UpdateBefore)) => kind,
+                (false, RowKind::UpdateAfter) => RowKind::Delete,
+                (false, RowKind::Insert) => continue,
+            };
+            rows.push(row);
+            kinds.push(kind);
+        }
+        Ok(WriteBatch {
+            records: take_record_batch(&records, &UInt32Array::from(rows))?,
+            kinds,
+        })
+    }
+
+    fn input(&self, source: &SourceTable) -> Result<SchemaRef> {
+        let schema = source.arrow_schema()?;
+        Ok(match self.needs_origin {
+            true => with_origin_columns(&schema),
+            false => schema,
+        })
+    }
+
+    fn compile(&self, input: &SchemaRef) -> Result<Arc<dyn RowTransform>> {
+        let (projection, filter) = (self.projection.as_deref(), self.filter.as_deref());
+        let compiled = self.compiler.compile(projection, filter, input);
+        compiled.map_err(|error| error.context(format!("the transform of {}", self.table)))
+    }
+}
