@@ -144,6 +144,11 @@ impl LakeTable {
         self.evolve(&wanted, &changes, source).await
     }
 
+    /// Whether its columns are those of a projection.
+    pub(crate) fn is_transformed(&self) -> bool {
+        self.transform.is_some()
+    }
+
     /// Whether batches are to tell where their rows come from.
     pub(crate) fn needs_origin(&self) -> bool {
         self.transform

@@ -13,7 +13,7 @@ use table_format::record::{RowKind, WriteBatch};
 
 pub use crate::batch::HIDDEN_KEY;
 use crate::batch::with_origin_columns;
-use crate::config::PipelineConfig;
+use crate::config::{PipelineConfig, Transform};
 use crate::error::{Error, Result};
 use crate::schema::SourceTable;
 
@@ -42,6 +42,20 @@ pub trait RowTransform: Debug + Send + Sync {
     /// # Errors
     /// `Invalid` for a row on which an expression fails.
     fn apply(&self, rows: &RecordBatch) -> Result<(RecordBatch, Option<BooleanArray>)>;
+}
+
+/// Whether the expressions of a transform fit a table.
+///
+/// # Errors
+/// `Invalid`, as [`TransformCompiler::compile`].
+pub(crate) fn check_expressions(
+    transform: &Transform,
+    compiler: &dyn TransformCompiler,
+    table: &SourceTable,
+) -> Result<()> {
+    let (projection, filter) = (transform.projection.as_deref(), transform.filter.as_deref());
+    let input = with_origin_columns(&table.arrow_schema()?);
+    compiler.compile(projection, filter, &input).map(drop)
 }
 
 /// The expressions for one source table, and what they were last compiled to.

@@ -264,6 +264,7 @@ async fn tables_are_found_checked_and_cut(#[case] version: &str) {
         server_id: 7300,
         workers: 2,
         transforms: &[],
+        compiler: None,
         start: None,
     };
     let findings = preflight(&server.options("lake", "lakepw"), &request).await;

@@ -8,6 +8,7 @@ use table_format::table::Table;
 
 use super::Failure;
 use crate::config;
+use crate::transform::SqlTransforms;
 
 /// Connections that read a snapshot beside the control and log connections.
 const WORKERS: usize = 3;
@@ -87,6 +88,7 @@ async fn source_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failur
         server_id: config.source.server_id,
         workers: WORKERS,
         transforms: &config.transforms,
+        compiler: Some(&SqlTransforms),
         start: None,
     };
     Ok(preflight(&options, &request).await)

@@ -72,6 +72,7 @@ pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
         server_id: SERVER_ID,
         workers: 1,
         transforms: &[],
+        compiler: None,
         start: None,
     };
     let (of_tables, of_server): (Vec<_>, Vec<_>) = preflight(&options, &request)

@@ -153,11 +153,15 @@ impl StartTable {
             require_ours(&config.name, &lake, checkpoint, &source.to_string())?;
         }
         // The log tells how the columns change from the checkpoint on; chunks come in those of today.
-        let is_following = |checkpoint: &TableCheckpoint| {
-            checkpoint.schema.is_some() && checkpoint.snapshot.is_none()
-        };
-        if !checkpoint.as_ref().is_some_and(is_following) {
-            lake.take_in(source).await?;
+        let following = checkpoint
+            .as_ref()
+            .filter(|checkpoint| checkpoint.snapshot.is_none())
+            .and_then(|checkpoint| checkpoint.schema.as_ref());
+        match following {
+            None => lake.take_in(source).await?,
+            // Another projection may stand in the pipeline file.
+            Some(schema) if lake.is_transformed() => lake.take_in(&schema.table).await?,
+            Some(_) => {}
         }
         Ok(Self {
             discovered,

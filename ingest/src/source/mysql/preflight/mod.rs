@@ -16,6 +16,7 @@ use super::server::ServerInfo;
 use crate::Error;
 use crate::config::Transform;
 use crate::position::BinlogPosition;
+use crate::transform::TransformCompiler;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +84,8 @@ pub struct PreflightRequest<'a> {
     pub workers: usize,
     /// Which tables get a key by the pipeline file; those need none of their own.
     pub transforms: &'a [Transform],
+    /// What compiles their expressions, to see whether they fit the tables.
+    pub compiler: Option<&'a dyn TransformCompiler>,
     /// Where it will go on, if it ran before.
     pub start: Option<&'a BinlogPosition>,
 }

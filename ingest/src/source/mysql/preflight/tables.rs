@@ -3,11 +3,11 @@
 use super::access::{account, is_denied};
 use super::{Finding, Level, PreflightRequest, of_error};
 use crate::Result;
-use crate::config::Transform;
 use crate::source::mysql::connection::Connection;
 use crate::source::mysql::discovery::{DiscoveredTable, discover_all};
 use crate::source::mysql::server::ServerInfo;
 use crate::source::mysql::sql::quote_name;
+use crate::transform::check_expressions;
 
 pub(super) async fn check(
     connection: &mut Connection,
@@ -43,7 +43,7 @@ pub(super) async fn check(
             ));
             continue;
         }
-        findings.extend(shape(table, server, request.transforms));
+        findings.extend(shape(table, server, request));
         findings.extend(readable(connection, table, &account).await?);
         findings.extend(cascades(connection, table).await?);
     }
@@ -51,7 +51,11 @@ pub(super) async fn check(
 }
 
 /// What the definition alone tells.
-fn shape(found: &DiscoveredTable, server: &ServerInfo, transforms: &[Transform]) -> Vec<Finding> {
+fn shape(
+    found: &DiscoveredTable,
+    server: &ServerInfo,
+    request: &PreflightRequest<'_>,
+) -> Vec<Finding> {
     let table = &found.table;
     let name = format!(
         "{}.{}",
@@ -59,10 +63,10 @@ fn shape(found: &DiscoveredTable, server: &ServerInfo, transforms: &[Transform])
         quote_name(&table.name)
     );
     let mut findings = Vec::new();
-    let is_keyed = transforms.iter().any(|transform| {
-        !transform.primary_keys.is_empty()
-            && transform.source_table.matches(&table.database, &table.name)
-    });
+    let mut transforms = request.transforms.iter();
+    let transform =
+        transforms.find(|transform| transform.source_table.matches(&table.database, &table.name));
+    let is_keyed = transform.is_some_and(|transform| !transform.primary_keys.is_empty());
     if table.primary_key.is_empty() && !is_keyed {
         let taken = |wanted: &str| {
             table
@@ -118,6 +122,10 @@ fn shape(found: &DiscoveredTable, server: &ServerInfo, transforms: &[Transform])
             .mend(format!("ALTER TABLE {name} FORCE")),
         );
     } else if let Err(error) = table.arrow_schema() {
+        findings.push(of_error(table.to_string(), &error));
+    } else if let (Some(transform), Some(compiler)) = (transform, request.compiler)
+        && let Err(error) = check_expressions(transform, compiler, table)
+    {
         findings.push(of_error(table.to_string(), &error));
     }
     findings
