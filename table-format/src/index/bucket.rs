@@ -88,7 +88,7 @@ impl Index for BucketIndex {
     fn check(&self, groups: &FileGroups) -> Result<()> {
         for (path, partition) in groups.partitions() {
             let mut seen: HashMap<u32, &FileSlice> = HashMap::new();
-            for group in partition.groups() {
+            for group in partition.groups().iter() {
                 let slice = &group.slice;
                 let place = || slice.path_of(&slice.file_id);
                 let bucket = bucket_in(&slice.file_id).ok_or_else(|| {

@@ -2,20 +2,19 @@
 //!
 //! Every instant works on a copy, and changes few groups of it: copies share what has not changed.
 
-use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
 use crate::file_group::FileSlice;
 use crate::index::key_value::{KeyRange, KeyValue};
+use crate::index::shared::{SharedList, SharedMap};
 
 /// The file groups of a table by partition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FileGroups {
-    partitions: HashMap<Arc<str>, Arc<PartitionGroups>>,
+    partitions: SharedMap<Arc<PartitionGroups>>,
 }
 
 /// One file group.
@@ -35,36 +34,12 @@ pub(crate) struct Group {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PartitionGroups {
     /// Sorted by the lower bound; groups without a range come first.
-    groups: Vec<Arc<Group>>,
-    /// For each group the position of the largest upper bound among it and those before it.
-    reach: Vec<usize>,
-    /// The same groups, to be found by their ids.
-    by_id: HashSet<ByFileId>,
+    groups: SharedList<Arc<Group>>,
+    /// For each group one with the largest upper bound among it and those before it; only its range counts.
+    reach: SharedList<Arc<Group>>,
+    /// The same groups by their ids.
+    by_id: SharedMap<Arc<Group>>,
 }
-
-/// A group that is told from others by its file id alone.
-#[derive(Debug, Clone)]
-struct ByFileId(Arc<Group>);
-
-impl Borrow<str> for ByFileId {
-    fn borrow(&self) -> &str {
-        &self.0.slice.file_id
-    }
-}
-
-impl Hash for ByFileId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.slice.file_id.hash(state);
-    }
-}
-
-impl PartialEq for ByFileId {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.slice.file_id == other.0.slice.file_id
-    }
-}
-
-impl Eq for ByFileId {}
 
 impl FileGroups {
     /// The groups of a partition; `None` if it is new.
@@ -74,14 +49,13 @@ impl FileGroups {
 
     /// Adds a group, or replaces the one of the same file id.
     pub(crate) fn put(&mut self, group: Group) {
-        let path: &str = &group.slice.partition_path;
-        match self.partitions.get_mut(path) {
+        let path = group.slice.partition_path.clone();
+        match self.partitions.get_mut(&path) {
             Some(known) => Arc::make_mut(known).put(group),
             None => {
                 let mut new = PartitionGroups::default();
-                let path: Arc<str> = path.into();
                 new.put(group);
-                self.partitions.insert(path, Arc::new(new));
+                self.partitions.insert(&path, Arc::new(new));
             }
         }
     }
@@ -97,50 +71,42 @@ impl FileGroups {
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (&str, &PartitionGroups)> {
         self.partitions
             .iter()
-            .map(|(path, groups)| (path.as_ref(), groups.as_ref()))
+            .map(|(path, groups)| (path, groups.as_ref()))
     }
 
     /// All groups.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
-        let partitions = self.partitions.values();
-        partitions.flat_map(|partition| partition.groups.iter().map(AsRef::as_ref))
+        let partitions = self.partitions.iter();
+        partitions.flat_map(|(_, partition)| partition.groups.iter().map(AsRef::as_ref))
     }
 
     /// The range of a group; nothing if the group has no rows or is not there.
     pub(crate) fn range_of(&self, partition_path: &str, file_id: &str) -> Option<&KeyRange> {
         let group = self.partitions.get(partition_path)?.by_id.get(file_id)?;
-        group.0.range.as_ref()
+        group.range.as_ref()
     }
 
     /// The group of `slice`, if it consists of the very same files.
     pub(crate) fn find(&self, slice: &FileSlice) -> Option<&Group> {
         let partition = self.partitions.get(slice.partition_path.as_str())?;
         let group = partition.by_id.get(slice.file_id.as_str())?;
-        (group.0.slice == *slice).then_some(&*group.0)
+        (group.slice == *slice).then_some(group)
     }
 }
 
 impl FromIterator<Group> for FileGroups {
     fn from_iter<I: IntoIterator<Item = Group>>(groups: I) -> Self {
-        let mut partitions: HashMap<Arc<str>, PartitionGroups> = HashMap::new();
+        let mut partitions: HashMap<String, Vec<Arc<Group>>> = HashMap::new();
         for group in groups {
-            let path: &str = &group.slice.partition_path;
-            if !partitions.contains_key(path) {
-                partitions.insert(path.into(), PartitionGroups::default());
-            }
-            if let Some(partition) = partitions.get_mut(path) {
-                let group = Arc::new(group);
-                partition.by_id.replace(ByFileId(Arc::clone(&group)));
-                partition.groups.push(group);
-            }
+            let path = group.slice.partition_path.clone();
+            partitions.entry(path).or_default().push(Arc::new(group));
         }
-        let partitions = partitions.into_iter().map(|(path, mut partition)| {
-            partition.sort();
-            (path, Arc::new(partition))
-        });
-        Self {
-            partitions: partitions.collect(),
+        let mut all = Self::default();
+        for (path, groups) in partitions {
+            all.partitions
+                .insert(&path, Arc::new(PartitionGroups::of(groups)));
         }
+        all
     }
 }
 
@@ -157,70 +123,99 @@ impl Group {
 }
 
 impl PartitionGroups {
+    fn of(mut groups: Vec<Arc<Group>>) -> Self {
+        groups.sort_by(|a, b| lower_bound(a).cmp(&lower_bound(b)));
+        let mut by_id = SharedMap::default();
+        for group in &groups {
+            by_id.insert(&group.slice.file_id, Arc::clone(group));
+        }
+        let mut all = Self {
+            reach: groups.iter().cloned().collect(),
+            groups: groups.into_iter().collect(),
+            by_id,
+        };
+        all.reach_again(0, usize::MAX);
+        all
+    }
+
     /// The groups, by position.
-    pub(crate) fn groups(&self) -> &[Arc<Group>] {
+    pub(crate) fn groups(&self) -> &SharedList<Arc<Group>> {
         &self.groups
     }
 
-    /// For each group the position of the largest upper bound among it and those before it.
-    pub(super) fn reach(&self) -> &[usize] {
+    /// For each group one with the largest upper bound among it and those before it; only its range counts.
+    pub(super) fn reach(&self) -> &SharedList<Arc<Group>> {
         &self.reach
     }
 
     fn put(&mut self, group: Group) {
         let group = Arc::new(group);
-        let known = self.by_id.replace(ByFileId(Arc::clone(&group)));
-        let place = known.and_then(|known| self.position_of(&known.0));
-        let known = place.and_then(|place| self.groups.get_mut(place));
-        if let Some(known) = known
+        let known = self.by_id.insert(&group.slice.file_id, Arc::clone(&group));
+        let place = known.as_ref().and_then(|known| self.position_of(known));
+        if let (Some(place), Some(known)) = (place, &known)
             && lower_bound(known) == lower_bound(&group)
             && upper_bound(known) == upper_bound(&group)
         {
-            *known = group;
+            self.groups.set(place, group);
             return;
         }
         if let Some(place) = place {
             self.groups.remove(place);
+            self.reach.remove(place);
         }
+        let bound = lower_bound(&group);
         let new_place = self
             .groups
-            .partition_point(|other| lower_bound(other) <= lower_bound(&group));
-        self.groups.insert(new_place, group);
-        self.reach_again_from(place.map_or(new_place, |place| place.min(new_place)));
+            .partition_point(|other| lower_bound(other) <= bound);
+        self.groups.insert(new_place, Arc::clone(&group));
+        self.reach.insert(new_place, Arc::clone(&group));
+        let place = place.unwrap_or(new_place);
+        self.reach_again(place.min(new_place), place.max(new_place));
     }
 
     fn remove(&mut self, file_id: &str) {
-        let known = self.by_id.take(file_id);
-        if let Some(place) = known.and_then(|known| self.position_of(&known.0)) {
+        let known = self.by_id.remove(file_id);
+        if let Some(place) = known.and_then(|known| self.position_of(&known)) {
             self.groups.remove(place);
-            self.reach_again_from(place);
+            self.reach.remove(place);
+            self.reach_again(place, place);
         }
     }
 
     /// Where a group stands, among those that begin where it does.
     fn position_of(&self, group: &Arc<Group>) -> Option<usize> {
+        let bound = lower_bound(group);
         let first = self
             .groups
-            .partition_point(|other| lower_bound(other) < lower_bound(group));
-        let mut from_there = self.groups.iter().enumerate().skip(first);
+            .partition_point(|other| lower_bound(other) < bound);
+        let mut from_there = self.groups.iter_from(first);
         let found = from_there.find(|(_, other)| Arc::ptr_eq(other, group));
         found.map(|(position, _)| position)
     }
 
-    fn sort(&mut self) {
-        self.groups
-            .sort_by(|a, b| lower_bound(a).cmp(&lower_bound(b)));
-        self.reach_again_from(0);
-    }
-
-    fn reach_again_from(&mut self, first: usize) {
-        self.reach.truncate(first);
-        let mut furthest = self.reach.last().copied().unwrap_or(0);
-        for position in first..self.groups.len() {
-            if upper_bound(&self.groups[position]) > upper_bound(&self.groups[furthest]) {
-                furthest = position;
+    /// Looks again how far the groups from `first` on reach; behind `last` nothing has changed but what came before.
+    fn reach_again(&mut self, first: usize, last: usize) {
+        let before = first
+            .checked_sub(1)
+            .and_then(|before| self.reach.get(before));
+        let mut furthest = before.cloned();
+        let mut changed = Vec::new();
+        for (position, group) in self.groups.iter_from(first) {
+            let reaching = match furthest {
+                Some(furthest) if upper_bound(&furthest) >= upper_bound(group) => furthest,
+                _ => Arc::clone(group),
+            };
+            let known = self.reach.get(position);
+            if position > last
+                && known.is_some_and(|known| upper_bound(known) == upper_bound(&reaching))
+            {
+                break;
             }
-            self.reach.push(furthest);
+            changed.push((position, Arc::clone(&reaching)));
+            furthest = Some(reaching);
+        }
+        for (position, group) in changed {
+            self.reach.set(position, group);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::index::groups::{Group, PartitionGroups};
 use crate::index::key_value::{KeyColumn, KeyRange};
 use crate::index::resolve::{Undecided, decide};
+use crate::index::shared::SharedList;
 use crate::index::{Asked, Homes, Index, Room, Target, range_column};
 
 /// See the module.
@@ -114,7 +115,7 @@ fn find_candidates(
     let (groups, reach) = (partition.groups(), partition.reach());
     let mut end = begins_at_or_before(groups, keys, row);
     // No group before `end` reaches the key once the furthest of them does not.
-    while end > 0 && is_at_or_after(&groups[reach[end - 1]], keys, row) {
+    while end > 0 && is_at_or_after(&reach[end - 1], keys, row) {
         end -= 1;
         if is_at_or_after(&groups[end], keys, row) {
             out.push(end);
@@ -123,7 +124,7 @@ fn find_candidates(
 }
 
 /// How many groups have a lower bound at or below the key.
-fn begins_at_or_before(groups: &[Arc<Group>], keys: &KeyColumn<'_>, row: usize) -> usize {
+fn begins_at_or_before(groups: &SharedList<Arc<Group>>, keys: &KeyColumn<'_>, row: usize) -> usize {
     groups.partition_point(|group| match &group.range {
         None | Some(KeyRange { min: None, .. }) => true,
         Some(KeyRange { min: Some(min), .. }) => keys.compare(row, min) != Ordering::Less,

@@ -12,6 +12,7 @@ pub(crate) mod key_value;
 pub(crate) mod load;
 pub(crate) mod log_keys;
 pub(crate) mod resolve;
+pub(crate) mod shared;
 mod simple;
 mod stored_keys;
 

@@ -33,12 +33,9 @@ impl Transaction {
             _ => BTreeSet::new(),
         };
         let of_partition = |path: &str| {
-            let groups = known
-                .partition(path)
-                .map_or(&[][..], |ranges| ranges.groups());
-            let old = groups
-                .iter()
-                .filter(|group| group.slice.base_instant != self.context.instant);
+            let groups = known.partition(path).into_iter();
+            let groups = groups.flat_map(|partition| partition.groups().iter());
+            let old = groups.filter(|group| group.slice.base_instant != self.context.instant);
             old.map(|group| group.slice.file_id.clone()).collect()
         };
         paths
