@@ -1,11 +1,13 @@
 //! Projections and filters: the lake holds what a view at the source shows, whatever happens to rows and columns.
 
+use std::time::Duration;
+
 use rstest::rstest;
 use serde_json::json;
 
 use crate::support::{
-    Daemon, Database, Pipeline, assert_same_rows, lakebed, query, query_rows, rows_of_reader,
-    run_until_current, source_rows,
+    Daemon, Database, Pipeline, assert_same_rows, lakebed, pause, query, query_rows,
+    rows_of_reader, run_until_current, source_rows,
 };
 
 const TABLE: &str = "shop.items";
@@ -105,7 +107,7 @@ fn the_view_holds_while_rows_change_and_the_daemon_is_killed() {
         let daemon = Daemon::start(&pipeline);
         for step in 0..3 {
             change(round * 3 + step);
-            std::thread::sleep(std::time::Duration::from_millis(150));
+            pause(Duration::from_millis(150));
         }
         daemon.kill();
         change(100 + round);

@@ -296,7 +296,7 @@ fn table_spec(
             SinkTableType::CopyOnWrite => TableType::CopyOnWrite,
             SinkTableType::MergeOnRead => TableType::MergeOnRead,
         },
-        schema: Arc::clone(&schema),
+        schema,
         record_key,
         partition_by,
         ordering: Vec::new(),

@@ -28,7 +28,9 @@ pub(super) fn wanted_buckets(
         if keys.len() * values.len() > KEYS_MAX {
             return None;
         }
-        let with = |key: &Vec<String>, value: &String| [key.as_slice(), &[value.clone()]].concat();
+        let with = |key: &Vec<String>, value: &String| {
+            [key.as_slice(), std::slice::from_ref(value)].concat()
+        };
         keys = keys
             .iter()
             .flat_map(|key| values.iter().map(move |value| with(key, value)))

@@ -56,7 +56,7 @@ async fn compact_slices(services: &Services, args: &CompactArgs) -> Result<Vec<S
         executed.push(services.execute_compaction(time).await?);
     } else if args.schedule_only {
         let planned = services.schedule_compaction(Due::Now).await?;
-        return Ok(planned_lines(planned, args.json));
+        return Ok(planned_lines(planned.as_ref(), args.json));
     } else {
         // Plans that were left behind go first: their groups can be planned anew only then.
         executed = services.execute_pending_compactions().await?;
@@ -76,7 +76,7 @@ async fn compact_logs(services: &Services, args: &CompactArgs) -> Result<Vec<Str
         executed.push(services.execute_log_compaction(time).await?);
     } else if args.schedule_only {
         let planned = services.schedule_log_compaction(Due::Now).await?;
-        return Ok(planned_lines(planned, args.json));
+        return Ok(planned_lines(planned.as_ref(), args.json));
     } else {
         executed = services.execute_pending_log_compactions().await?;
         if let Some(planned) = services.schedule_log_compaction(Due::Now).await? {
@@ -93,8 +93,8 @@ async fn compact_logs(services: &Services, args: &CompactArgs) -> Result<Vec<Str
         .collect())
 }
 
-fn planned_lines(planned: Option<PlannedCompaction>, json: bool) -> Vec<String> {
-    let planned = planned.iter();
+fn planned_lines(planned: Option<&PlannedCompaction>, json: bool) -> Vec<String> {
+    let planned = planned.into_iter();
     planned.map(|planned| planned_line(planned, json)).collect()
 }
 

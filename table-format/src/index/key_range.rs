@@ -115,10 +115,17 @@ fn find_candidates(
     let (groups, reach) = (partition.groups(), partition.reach());
     let mut end = begins_at_or_before(groups, keys, row);
     // No group before `end` reaches the key once the furthest of them does not.
-    while end > 0 && is_at_or_after(&reach[end - 1], keys, row) {
-        end -= 1;
-        if is_at_or_after(&groups[end], keys, row) {
-            out.push(end);
+    while let Some(last) = end.checked_sub(1)
+        && reach
+            .get(last)
+            .is_some_and(|furthest| is_at_or_after(furthest, keys, row))
+    {
+        end = last;
+        if groups
+            .get(last)
+            .is_some_and(|group| is_at_or_after(group, keys, row))
+        {
+            out.push(last);
         }
     }
 }

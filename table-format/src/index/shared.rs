@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::Index;
 use std::sync::Arc;
 
 /// Entries of a part, at most (twice as many for a moment).
@@ -21,10 +20,6 @@ impl<T> Default for SharedList<T> {
 }
 
 impl<T: Clone> SharedList<T> {
-    pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.len()).sum()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
@@ -120,17 +115,6 @@ impl<T> FromIterator<T> for SharedList<T> {
         };
         Self {
             parts: std::iter::from_fn(next).collect(),
-        }
-    }
-}
-
-impl<T: Clone> Index<usize> for SharedList<T> {
-    type Output = T;
-
-    fn index(&self, position: usize) -> &T {
-        match self.get(position) {
-            Some(item) => item,
-            None => panic!("position {position} of a list of {}", self.len()),
         }
     }
 }
@@ -252,7 +236,6 @@ mod tests {
                 let found: Vec<u32> = list.iter_from(position).map(|(_, item)| *item).collect();
                 prop_assert_eq!(&found[..], model.get(position..).unwrap_or_default());
             }
-            prop_assert_eq!(list.len(), model.len());
             prop_assert_eq!(list.is_empty(), model.is_empty());
             prop_assert_eq!(list.iter().copied().collect::<Vec<_>>(), model.clone());
             prop_assert_eq!(before.iter().copied().collect::<Vec<_>>(), first);

@@ -4,6 +4,7 @@
 //! index and Hudi's do. Where another kind of writer has been at work they may: they are read once to find out.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, StringArray};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -42,9 +43,10 @@ pub(super) async fn find_stored(
         wanted.insert(row);
     }
     let wanted = &wanted;
-    let by_group: Vec<(usize, Vec<u32>)> = stream::iter(0..groups.len())
-        .map(|position| async move {
-            let rows = rows_in(asked.context, &groups[position], wanted, may_hold).await?;
+    let groups: Vec<Arc<Group>> = groups.iter().cloned().collect();
+    let by_group: Vec<(usize, Vec<u32>)> = stream::iter(groups.into_iter().enumerate())
+        .map(|(position, group)| async move {
+            let rows = rows_in(asked.context, &group, wanted, may_hold).await?;
             Ok::<_, Error>((position, rows))
         })
         .buffer_unordered(GROUPS_AT_ONCE)

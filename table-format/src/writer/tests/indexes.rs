@@ -163,7 +163,7 @@ fn check_places(asked: Asked<'_>, new: &[u32]) {
     for (_, target) in placed {
         match target {
             Target::Group(position) => {
-                let group = &asked.partition.groups()[position];
+                let group = &asked.partition.groups().get(position).unwrap();
                 assert!(group.bytes < room.small_group_bytes && !closed.contains(&position));
                 assert!(!base_files_only || group.slice.log_files.is_empty());
             }
