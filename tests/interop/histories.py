@@ -112,7 +112,9 @@ class History(Making):
         self.change()
 
     def fail(self):
+        """Hudi itself cannot roll a write back once services have completed after it: so the next step does."""
         self.fails(self.rows(self.ids(6)))
+        self.change()
 
     def metadata(self):
         """From now on the table carries a metadata table, or not."""
