@@ -4,13 +4,14 @@
 
 mod support;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use futures::TryStreamExt;
 use table_format::config::TableType;
 use table_format::reader::ReadOptions;
 use tokio::runtime::Runtime;
 
 use support::lake::{Lake, env};
+use support::throughput;
 
 const ROWS: u32 = 200_000;
 
@@ -31,7 +32,7 @@ fn read_path(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("read");
     group.sample_size(10);
-    group.throughput(Throughput::Elements(u64::from(ROWS)));
+    group.throughput(throughput(ROWS));
     for (name, updates) in [("base_file", 0), ("merge_quarter_updated", 5)] {
         let lake = runtime.block_on(async {
             let mut lake = Lake::create(TableType::MergeOnRead).await;

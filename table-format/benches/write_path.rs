@@ -6,12 +6,13 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use table_format::config::TableType;
 use table_format::service::compaction::Due;
 use tokio::runtime::Runtime;
 
 use support::lake::{Lake, env};
+use support::throughput;
 
 const ROWS: u32 = 200_000;
 const CHANGED: u32 = 50_000;
@@ -20,7 +21,7 @@ fn write_path(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("write");
     group.sample_size(10);
-    group.throughput(Throughput::Elements(u64::from(ROWS)));
+    group.throughput(throughput(ROWS));
     group.bench_function("base_files", |bencher| {
         bencher.iter_batched(
             || runtime.block_on(Lake::create(TableType::CopyOnWrite)),
@@ -31,7 +32,7 @@ fn write_path(criterion: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
-    group.throughput(Throughput::Elements(u64::from(CHANGED)));
+    group.throughput(throughput(CHANGED));
     let kinds = [
         ("copy_on_write", TableType::CopyOnWrite),
         ("log_files", TableType::MergeOnRead),
@@ -61,7 +62,7 @@ fn compaction(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("compact");
     group.sample_size(10);
-    group.throughput(Throughput::Elements(u64::from(ROWS)));
+    group.throughput(throughput(ROWS));
     group.bench_function("quarter_updated", |bencher| {
         bencher.iter_batched(
             || {

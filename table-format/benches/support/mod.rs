@@ -11,6 +11,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use criterion::Throughput;
 
 /// 2026-01-01 in microseconds.
 const NEW_YEAR: i64 = 1_767_225_600_000_000;
@@ -57,6 +58,15 @@ fn order(id: u32, version: u32) -> Order {
         note: format!("note {mixed:032x}"),
         created: NEW_YEAR + i64::from(mixed % 1_000_000),
         weight: f64::from(mixed) / 7.0,
+    }
+}
+
+/// So many orders, and their bytes as Arrow columns.
+pub(crate) fn throughput(rows: u32) -> Throughput {
+    let columns = orders(&orders_schema(), 1, rows, 0);
+    Throughput::ElementsAndBytes {
+        elements: u64::from(rows),
+        bytes: columns.get_array_memory_size() as u64,
     }
 }
 
