@@ -285,7 +285,7 @@ fn the_command_folds_logs() {
     let found = (
         &executed["groups"],
         &executed["log_files"],
-        &executed["records"],
+        &executed["rows"],
     );
     assert_eq!(found, (&json!(2), &json!(6), &json!(14)));
     ground.assert_rows("folded", "us", &query(&ground.path, &[]));

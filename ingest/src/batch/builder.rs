@@ -77,7 +77,10 @@ impl BatchBuilder {
     /// The same; its batches tell where their rows come from, in columns behind those of the table.
     #[must_use]
     pub(crate) fn with_origins(mut self, is_wanted: bool) -> Self {
-        self.origins = is_wanted.then(RowOrigins::default);
+        if is_wanted {
+            self.origins = Some(RowOrigins::default());
+            self.row_bytes += RowOrigins::row_bytes(&self.table);
+        }
         self
     }
 
@@ -172,7 +175,7 @@ impl BatchBuilder {
     /// # Errors
     /// `Invalid` when a key column holds null, as zero dates do; `Internal` when rows were left half appended.
     pub fn finish(&mut self) -> Result<WriteBatch> {
-        let arrays: Vec<_> = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+        let mut arrays: Vec<_> = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         let kinds = std::mem::take(&mut self.kinds);
         self.bytes = 0;
         for (array, field) in arrays.iter().zip(self.schema.fields()) {
@@ -184,7 +187,6 @@ impl BatchBuilder {
                 )));
             }
         }
-        let mut arrays = arrays;
         let mut schema = Arc::clone(&self.schema);
         if let Some(origins) = &mut self.origins {
             arrays.extend(origins.finish(&self.table, &kinds));

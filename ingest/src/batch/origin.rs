@@ -68,6 +68,13 @@ pub(crate) fn with_origin_columns(schema: &SchemaRef) -> SchemaRef {
 }
 
 impl RowOrigins {
+    /// What the columns take for a row, estimated from above: numbers and offsets, and texts of usual lengths.
+    pub(crate) fn row_bytes(table: &SourceTable) -> u64 {
+        const NUMBERS_AND_OFFSETS: usize = 48;
+        const FILE_AND_GTID: usize = 32 + 64;
+        (NUMBERS_AND_OFFSETS + FILE_AND_GTID + table.database.len() + table.name.len()) as u64
+    }
+
     /// Says where the rows come from that were appended since the last call, up to `rows` of the batch.
     pub(crate) fn note(&mut self, rows: usize, origin: RowOrigin) {
         self.runs.push((rows, origin));

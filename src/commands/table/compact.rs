@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use table_format::Result;
 use table_format::service::Services;
 use table_format::service::compaction::{Due, ExecutedCompaction, PlannedCompaction};
-use table_format::service::log_compaction::ExecutedLogCompaction;
 use table_format::table::Table;
 use table_format::timeline::InstantTime;
 
@@ -38,10 +37,18 @@ pub(super) async fn compact(args: &CompactArgs) -> Result<Vec<String>> {
     let table = Table::open(&args.path).await?;
     let env = args.settings.env(MEMORY_BYTES)?;
     let services = table.services(env, args.settings.properties());
-    let lines = if args.logs {
-        compact_logs(&services, args).await?
+    let lines = if args.schedule_only {
+        let planned = schedule(&services, args).await?;
+        planned
+            .iter()
+            .map(|planned| planned_line(planned, args.json))
+            .collect::<Vec<_>>()
     } else {
-        compact_slices(&services, args).await?
+        let executed = execute(&services, args).await?;
+        executed
+            .iter()
+            .map(|executed| executed_line(executed, args.json))
+            .collect()
     };
     if lines.is_empty() && !args.json {
         let why = "no file group has logs, or those that have stand in a pending plan";
@@ -50,52 +57,30 @@ pub(super) async fn compact(args: &CompactArgs) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-async fn compact_slices(services: &Services, args: &CompactArgs) -> Result<Vec<String>> {
-    let mut executed = Vec::new();
-    if let Some(time) = &args.execute {
-        executed.push(services.execute_compaction(time).await?);
-    } else if args.schedule_only {
-        let planned = services.schedule_compaction(Due::Now).await?;
-        return Ok(planned_lines(planned.as_ref(), args.json));
-    } else {
-        // Plans that were left behind go first: their groups can be planned anew only then.
-        executed = services.execute_pending_compactions().await?;
-        if let Some(planned) = services.schedule_compaction(Due::Now).await? {
-            executed.push(services.execute_compaction(&planned.instant.time).await?);
-        }
+async fn schedule(services: &Services, args: &CompactArgs) -> Result<Option<PlannedCompaction>> {
+    match args.logs {
+        true => services.schedule_log_compaction(Due::Now).await,
+        false => services.schedule_compaction(Due::Now).await,
     }
-    let executed = executed.iter();
-    Ok(executed
-        .map(|executed| executed_line(executed, args.json))
-        .collect())
 }
 
-async fn compact_logs(services: &Services, args: &CompactArgs) -> Result<Vec<String>> {
-    let mut executed = Vec::new();
+async fn execute(services: &Services, args: &CompactArgs) -> Result<Vec<ExecutedCompaction>> {
+    let execute_one = async |time: &InstantTime| match args.logs {
+        true => services.execute_log_compaction(time).await,
+        false => services.execute_compaction(time).await,
+    };
     if let Some(time) = &args.execute {
-        executed.push(services.execute_log_compaction(time).await?);
-    } else if args.schedule_only {
-        let planned = services.schedule_log_compaction(Due::Now).await?;
-        return Ok(planned_lines(planned.as_ref(), args.json));
-    } else {
-        executed = services.execute_pending_log_compactions().await?;
-        if let Some(planned) = services.schedule_log_compaction(Due::Now).await? {
-            executed.push(
-                services
-                    .execute_log_compaction(&planned.instant.time)
-                    .await?,
-            );
-        }
+        return Ok(vec![execute_one(time).await?]);
     }
-    let executed = executed.iter();
-    Ok(executed
-        .map(|executed| folded_line(executed, args.json))
-        .collect())
-}
-
-fn planned_lines(planned: Option<&PlannedCompaction>, json: bool) -> Vec<String> {
-    let planned = planned.into_iter();
-    planned.map(|planned| planned_line(planned, json)).collect()
+    // Plans that were left behind go first: their groups can be planned anew only then.
+    let mut executed = match args.logs {
+        true => services.execute_pending_log_compactions().await?,
+        false => services.execute_pending_compactions().await?,
+    };
+    if let Some(planned) = schedule(services, args).await? {
+        executed.push(execute_one(&planned.instant.time).await?);
+    }
+    Ok(executed)
 }
 
 fn planned_line(planned: &PlannedCompaction, json: bool) -> String {
@@ -122,7 +107,7 @@ fn executed_line(executed: &ExecutedCompaction, json: bool) -> String {
             .as_ref()
             .map(InstantTime::as_str);
         let line: Value = json!({
-            "instant": instant, "action": "commit", "state": "completed", "completion": completion,
+            "instant": instant, "action": executed.instant.action.comparable().as_str(), "state": "completed", "completion": completion,
             "groups": executed.groups, "log_files": executed.log_files, "rows": executed.rows,
             "bytes_in": executed.bytes_in, "bytes_out": executed.bytes_out
         });
@@ -131,30 +116,5 @@ fn executed_line(executed: &ExecutedCompaction, json: bool) -> String {
     format!(
         "{instant} compacted: {} groups, {} log files merged, {} rows, {} bytes in, {} bytes out",
         executed.groups, executed.log_files, executed.rows, executed.bytes_in, executed.bytes_out
-    )
-}
-
-fn folded_line(executed: &ExecutedLogCompaction, json: bool) -> String {
-    let instant = executed.instant.time.as_str();
-    if json {
-        let completion = executed
-            .instant
-            .completion
-            .as_ref()
-            .map(InstantTime::as_str);
-        let line: Value = json!({
-            "instant": instant, "action": "deltacommit", "state": "completed", "completion": completion,
-            "groups": executed.groups, "log_files": executed.log_files, "records": executed.records,
-            "bytes_in": executed.bytes_in, "bytes_out": executed.bytes_out
-        });
-        return line.to_string();
-    }
-    format!(
-        "{instant} compacted logs: {} groups, {} log files folded, {} records, {} bytes in, {} bytes out",
-        executed.groups,
-        executed.log_files,
-        executed.records,
-        executed.bytes_in,
-        executed.bytes_out
     )
 }

@@ -48,10 +48,9 @@ pub use key_buckets::KeyBuckets;
 pub(crate) use log_files::LogWindows;
 pub(crate) use merge::MergeCounts;
 pub(crate) use pick::LogDeletes;
-pub(crate) use slice_merge::{BaseSource, Merger, open_merge};
+pub(crate) use slice_merge::{BaseSource, Merger, SliceMerge, open_merge};
 
 use columns::Columns;
-use slice_merge::SliceMerge;
 
 /// How slices are read.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ mod cleaning;
 pub mod clustering;
 pub mod compaction;
 mod fsck;
-pub mod log_compaction;
+mod log_compaction;
 mod planned_groups;
 mod restore;
 mod rewriting;

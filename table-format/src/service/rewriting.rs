@@ -8,12 +8,12 @@ use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::file_group::view::PartitionFiles;
-use crate::file_group::{BaseFile, BaseFileFormat, Horizon, Visibility, join_path};
+use crate::file_group::{BaseFile, BaseFileFormat, Horizon, LogFile, Visibility, join_path};
 use crate::reader::ReadContext;
 use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
 use crate::schema::meta::{META_COLUMNS, with_meta_columns, without_meta_columns};
 use crate::storage::Storage;
-use crate::timeline::{ActiveTimeline, InstantTime};
+use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::writer::{DataFiles, MARKER_ROOT, WriterOptions, constant_column};
 
 /// Distinguishes attempts of one instant; small enough for Java's `int`.
@@ -98,12 +98,16 @@ pub(super) async fn remove_debris(
     Ok(())
 }
 
-/// Base files that bear the instant of a plan: it has not completed, so they are what a failed attempt left. Plans write no
-/// logs; on version 6 those that bear the instant of a compaction were written since it was planned.
-pub(super) fn written_by(partition: &PartitionFiles, time: &InstantTime) -> Vec<String> {
+/// Files that bear the instant of a plan: it has not completed, so they are what a failed attempt left. A log compaction writes
+/// logs, all others base files; on version 6 logs that bear the instant of a compaction were written since it was planned.
+pub(super) fn written_by(partition: &PartitionFiles, plan: &Instant) -> Vec<String> {
+    let instant_of = |name: &str| match plan.action {
+        Action::LogCompaction => LogFile::parse(name, 0).map(|file| file.instant),
+        _ => BaseFile::parse(name, 0).map(|file| file.instant),
+    };
     let names = partition.files.iter().map(|file| file.name.as_str());
     names
-        .filter(|name| BaseFile::parse(name, 0).is_some_and(|file| file.instant == *time))
+        .filter(|name| instant_of(name).as_ref() == Some(&plan.time))
         .map(|name| join_path(&partition.partition_path, name))
         .collect()
 }

@@ -86,7 +86,7 @@ impl Execution<'_> {
         let plan = planned
             .clustering_plan
             .ok_or_else(|| Error::corrupt(timeline.path_of(self.pending), "it holds no plan"))?;
-        let inputs = Inputs::find(storage, config, timeline, &plan, time).await?;
+        let inputs = Inputs::find(storage, config, timeline, &plan, self.pending).await?;
         let table = Table::new(storage.clone(), config.clone());
         let schema = table.schema_text(timeline).await?;
         let writer = &self.options.writer;
@@ -136,7 +136,7 @@ impl Execution<'_> {
             self.heartbeat.map_or(Ok(()), Heartbeat::check)?;
             check_still_ours(self.storage, timeline, self.pending, written).await?;
             check_clustered(timeline, self.pending, &replaced, &seen).await?;
-            remove_strays(self.storage, &self.pending.time, &replaced, written).await
+            remove_strays(self.storage, self.pending, &replaced, written).await
         };
         match action.complete_if(metadata, check).await? {
             Completed::Now(instant) => Ok(instant),
@@ -289,7 +289,7 @@ async fn check_still_ours(
 /// up may have come after we looked for its debris. Java: HoodieTable#reconcileAgainstMarkers.
 async fn remove_strays(
     storage: &Storage,
-    time: &InstantTime,
+    clustering: &Instant,
     replaced: &Replaced,
     written: &[RewrittenFile],
 ) -> Result<()> {
@@ -299,7 +299,7 @@ async fn remove_strays(
             partition_path: partition_path.clone(),
             files: storage.list(partition_path).await?.files,
         };
-        for path in written_by(&partition, time) {
+        for path in written_by(&partition, clustering) {
             if !ours.contains(path.as_str()) {
                 storage.delete(&path).await?;
             }

@@ -16,7 +16,7 @@ use crate::file_group::{FileSlice, Horizon, Visibility};
 use crate::service::rewriting::written_by;
 use crate::storage::Storage;
 use crate::timeline::metadata::{ClusteringPlan, SliceInfo};
-use crate::timeline::{ActiveTimeline, InstantTime};
+use crate::timeline::{ActiveTimeline, Instant};
 use crate::transaction::Replaced;
 
 /// Partitions listed at a time.
@@ -41,7 +41,7 @@ impl Inputs {
         config: &TableConfig,
         timeline: &ActiveTimeline,
         plan: &ClusteringPlan,
-        time: &InstantTime,
+        pending: &Instant,
     ) -> Result<Self> {
         let planned = plan.input_groups.as_deref().unwrap_or_default();
         let slices_of = |number: usize| {
@@ -73,14 +73,14 @@ impl Inputs {
         let mut groups: Vec<Vec<FileSlice>> = vec![Vec::new(); planned.len()];
         let mut debris = Vec::new();
         for (partition, slices) in listings {
-            debris.extend(written_by(&partition, time));
+            debris.extend(written_by(&partition, pending));
             let one = std::slice::from_ref(&partition);
             let visibility = with_archived_completions(storage, config, one, &visibility).await?;
             let mut known = file_groups(&partition, config.version(), &visibility);
             for (number, slice) in slices {
                 let file_id = slice.file_id.clone().unwrap_or_default();
                 if replaced.contains(&partition.partition_path, &file_id) {
-                    tracing::warn!(instant = %time, file_id, "a file group of the plan was replaced meanwhile; its rows stay out of sight");
+                    tracing::warn!(instant = %pending.time, file_id, "a file group of the plan was replaced meanwhile; its rows stay out of sight");
                     continue;
                 }
                 let newest = known

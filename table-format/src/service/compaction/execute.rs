@@ -11,13 +11,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::file_group::FileSlice;
 use crate::schema::evolution::SchemaHistory;
 use crate::service::rewriting::{Rewriter, remove_debris};
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, CompactionPlan, SCHEMA_KEY, WriteOperation};
-use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime, State};
+use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::{Completed, ServiceAction, delete_markers, disable_metadata_table};
+use crate::writer::WriterOptions;
 
 use super::ExecutedCompaction;
 use super::inputs::Inputs;
@@ -28,15 +30,29 @@ use super::strategy::log_bytes;
 /// Plans hold file names since version 2, whole paths in version 1.
 const PLAN_VERSION_MAX: i32 = 2;
 
-/// Executes the plan of `pending`.
-pub(super) async fn execute(
+/// What an execution works with, once its instant is inflight.
+pub(in crate::service) struct Begun {
+    /// The slices of the plan.
+    pub(in crate::service) slices: Vec<FileSlice>,
+    pub(in crate::service) rewriter: Rewriter,
+    /// The table's columns as Avro JSON.
+    pub(in crate::service) schema: String,
+    pub(in crate::service) action: ServiceAction,
+}
+
+/// Begins, or begins again, the execution of a planned compaction or log compaction: what an earlier attempt left goes.
+///
+/// # Errors
+/// `Unsupported` for a plan or a table that is not understood; `Corrupt` when files of the plan are not those of its slices; what
+/// the store says.
+pub(in crate::service) async fn begin(
     storage: &Storage,
     env: &Env,
     config: &TableConfig,
     timeline: &ActiveTimeline,
     pending: &Instant,
-    options: &CompactionOptions,
-) -> Result<ExecutedCompaction> {
+    options: &WriterOptions,
+) -> Result<Begun> {
     let time = &pending.time;
     let plan: CompactionPlan = timeline.read_plan(pending).await?;
     if plan
@@ -49,32 +65,45 @@ pub(super) async fn execute(
         )));
     }
     SchemaHistory::require_none(storage, config.name()).await?;
-    let inputs = Inputs::find(storage, config, timeline, &plan, time).await?;
+    let inputs = Inputs::find(storage, config, timeline, &plan, pending).await?;
     let schema = Table::new(storage.clone(), config.clone())
         .schema_text(timeline)
         .await?;
-    let compactor = Rewriter::try_new(
-        storage,
-        env,
-        config,
-        timeline,
-        time,
-        &schema,
-        &options.writer,
-    )?;
+    let rewriter = Rewriter::try_new(storage, env, config, timeline, time, &schema, options)?;
     remove_debris(storage, time, &inputs.debris).await?;
     let mut action = ServiceAction::resume(storage, env, config, pending);
     action.start(Bytes::new()).await?;
-    let merged: Vec<MergedSlice> = stream::iter(&inputs.slices)
-        .map(|slice| compactor.merge(slice))
+    Ok(Begun {
+        slices: inputs.slices,
+        rewriter,
+        schema,
+        action,
+    })
+}
+
+/// Executes the plan of `pending`.
+pub(super) async fn execute(
+    storage: &Storage,
+    env: &Env,
+    config: &TableConfig,
+    timeline: &ActiveTimeline,
+    pending: &Instant,
+    options: &CompactionOptions,
+) -> Result<ExecutedCompaction> {
+    let time = &pending.time;
+    let begun = begin(storage, env, config, timeline, pending, &options.writer).await?;
+    let (rewriter, action) = (begun.rewriter, begun.action);
+    let merged: Vec<MergedSlice> = stream::iter(&begun.slices)
+        .map(|slice| rewriter.merge(slice))
         .buffer_unordered(options.writer.parallelism)
         .try_collect()
         .await?;
 
-    let config = check_still_ours(storage, config, time, &merged).await?;
+    let paths = merged.iter().map(|slice| slice.path.as_str());
+    let config = check_still_ours(storage, config, pending, paths).await?;
     disable_metadata_table(storage, env, &config).await?;
     let mut metadata = CommitMetadata::new(WriteOperation::Compact);
-    metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), schema)]);
+    metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), begun.schema)]);
     for slice in &merged {
         metadata.add_stat(slice.stat.clone());
     }
@@ -96,7 +125,7 @@ pub(super) async fn execute(
         // The commit stands; leftover markers harm nobody.
         tracing::warn!(instant = %time, %error, "markers were left behind");
     }
-    let executed = summary(instant, &inputs, &merged);
+    let executed = summary(instant, &begun.slices, &merged);
     tracing::info!(
         table = config.name(), instant = %time, groups = executed.groups, log_files = executed.log_files,
         rows = executed.rows, "compacted"
@@ -105,34 +134,30 @@ pub(super) async fn execute(
 }
 
 /// What an execution did.
-fn summary(instant: Instant, inputs: &Inputs, merged: &[MergedSlice]) -> ExecutedCompaction {
+fn summary(instant: Instant, slices: &[FileSlice], merged: &[MergedSlice]) -> ExecutedCompaction {
     let sum = |of: fn(&MergedSlice) -> u64| merged.iter().map(of).sum::<u64>();
-    let base_bytes = inputs
-        .slices
-        .iter()
-        .filter_map(|slice| slice.base_file.as_ref());
+    let base_bytes = slices.iter().filter_map(|slice| slice.base_file.as_ref());
     ExecutedCompaction {
         instant,
         groups: merged.len() as u64,
-        log_files: inputs
-            .slices
+        log_files: slices
             .iter()
             .map(|slice| slice.log_files.len() as u64)
             .sum(),
         rows: sum(|slice| slice.rows),
         bytes_in: base_bytes.map(|file| file.size_bytes).sum::<u64>()
-            + inputs.slices.iter().map(log_bytes).sum::<u64>(),
+            + slices.iter().map(log_bytes).sum::<u64>(),
         bytes_out: sum(|slice| slice.size_bytes),
     }
 }
 
 /// Nobody else may have completed or begun the plan again meanwhile: whoever begins again removes our files. The table's
 /// settings are read anew (hazard 26).
-async fn check_still_ours(
+pub(in crate::service) async fn check_still_ours(
     storage: &Storage,
     config: &TableConfig,
-    time: &InstantTime,
-    merged: &[MergedSlice],
+    pending: &Instant,
+    written: impl Iterator<Item = &str>,
 ) -> Result<TableConfig> {
     let conflict = |what: String| Err(Error::new(ErrorKind::Conflict, what));
     let table = Table::open_storage(storage.clone()).await?;
@@ -144,17 +169,16 @@ async fn check_still_ours(
         ));
     }
     let timeline = table.timeline().await?;
-    let ours = timeline.find(time, Action::Compaction);
+    let ours = timeline.find(&pending.time, pending.action);
     if ours.is_none_or(|instant| instant.state != State::Inflight) {
         return conflict("another writer has completed or cancelled it meanwhile".to_owned());
     }
-    for slice in merged {
-        let found = storage.size(&slice.path).await;
+    for path in written {
+        let found = storage.size(path).await;
         if found
             .as_ref()
             .is_err_and(|error| error.kind() == ErrorKind::NotFound)
         {
-            let path = &slice.path;
             return conflict(format!(
                 "{path} is gone: another writer has begun the plan again"
             ));

@@ -12,16 +12,16 @@ use crate::file_group::{BaseFile, FileSlice, Horizon, LogFile, Visibility, join_
 use crate::service::rewriting::written_by;
 use crate::storage::Storage;
 use crate::timeline::metadata::{CompactionOperation, CompactionPlan};
-use crate::timeline::{ActiveTimeline, InstantTime};
+use crate::timeline::{ActiveTimeline, Instant, InstantTime};
 
 /// Partitions listed at a time.
 const LISTINGS_AT_ONCE: usize = 16;
 
 /// What a plan's execution begins with.
 #[derive(Debug)]
-pub(in crate::service) struct Inputs {
+pub(super) struct Inputs {
     /// The slices to merge, in the order of the plan.
-    pub(in crate::service) slices: Vec<FileSlice>,
+    pub(super) slices: Vec<FileSlice>,
     /// Files that an earlier attempt has left, by path.
     pub(super) debris: Vec<String>,
 }
@@ -31,13 +31,14 @@ impl Inputs {
     ///
     /// # Errors
     /// `Corrupt` when a file of the plan is gone, or the plan leaves out the base file of a slice.
-    pub(in crate::service) async fn find(
+    pub(super) async fn find(
         storage: &Storage,
         config: &TableConfig,
         timeline: &ActiveTimeline,
         plan: &CompactionPlan,
-        time: &InstantTime,
+        pending: &Instant,
     ) -> Result<Self> {
+        let time = &pending.time;
         let operations = plan.operations.as_deref().unwrap_or_default();
         let mut by_partition: BTreeMap<&str, Vec<(usize, &CompactionOperation)>> = BTreeMap::new();
         for (place, operation) in operations.iter().enumerate() {
@@ -66,7 +67,7 @@ impl Inputs {
         let mut slices: Vec<(usize, FileSlice)> = Vec::with_capacity(operations.len());
         let mut debris = Vec::new();
         for (partition, operations) in listings {
-            debris.extend(written_by(&partition, time));
+            debris.extend(written_by(&partition, pending));
             let one = std::slice::from_ref(&partition);
             let visibility = with_archived_completions(storage, config, one, &visibility).await?;
             let lookup = Lookup {

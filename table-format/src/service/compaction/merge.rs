@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::env::run_on_cpu;
 use crate::error::Result;
 use crate::file_group::{BaseFile, BaseFileWriter, FileSlice, WrittenBaseFile};
-use crate::reader::{BaseSource, MergeCounts, Merger, ReadOptions, open_merge};
+use crate::reader::{BaseSource, MergeCounts, Merger, ReadOptions, SliceMerge, open_merge};
 use crate::service::rewriting::{Rewriter, with_file_name};
 use crate::timeline::metadata::{RuntimeStats, WriteStat};
 use crate::writer::{MarkerKind, base_file_stat, to_i64};
@@ -67,14 +67,8 @@ impl Rewriter {
         })
     }
 
-    async fn copy_rows(
-        &self,
-        slice: &FileSlice,
-        file: &BaseFile,
-        writer: &mut BaseFileWriter,
-    ) -> Result<Progress> {
-        let began = self.env.clock.now();
-        // Slices wait for each other rather than fill the memory together.
+    /// Opens a slice once there is room for its logs: slices wait for each other rather than fill the memory together.
+    pub(in crate::service) async fn open(&self, slice: &FileSlice) -> Result<SliceMerge> {
         let memory = &self.env.memory;
         let room = log_bytes(slice).saturating_mul(DECODED_BYTES_PER_LOG_BYTE);
         let room = memory
@@ -84,8 +78,17 @@ impl Rewriter {
             reserved_bytes: room.bytes(),
             ..ReadOptions::new(memory.clone())
         };
-        let mut parts = open_merge(&self.context, slice, &options).await?;
-        drop(room);
+        open_merge(&self.context, slice, &options).await
+    }
+
+    async fn copy_rows(
+        &self,
+        slice: &FileSlice,
+        file: &BaseFile,
+        writer: &mut BaseFileWriter,
+    ) -> Result<Progress> {
+        let began = self.env.clock.now();
+        let mut parts = self.open(slice).await?;
         let read = self.env.clock.now();
         let name: Arc<str> = file.to_string().into();
         let mut counts = MergeCounts::default();

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::service::Services;
 use crate::timeline::{Action, Instant, InstantTime};
 
-pub(in crate::service) use inputs::Inputs;
+pub(in crate::service) use execute::{begin, check_still_ours};
 use options::CompactionOptions;
 pub(in crate::service) use plan::{Planner, plan_of};
 pub(in crate::service) use strategy::metrics_of;
@@ -46,20 +46,20 @@ pub struct PlannedCompaction {
     pub log_bytes: u64,
 }
 
-/// What a compaction did.
+/// What a compaction did, or a log compaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutedCompaction {
-    /// The completed instant.
+    /// The completed instant: a commit, of a log compaction a delta commit.
     pub instant: Instant,
     /// Slices that were merged.
     pub groups: u64,
     /// Log files that were merged.
     pub log_files: u64,
-    /// Rows in the new base files.
+    /// Rows in the new base files; of a log compaction the rows and deletes in the new logs.
     pub rows: u64,
     /// Length of the base and log files that were read.
     pub bytes_in: u64,
-    /// Length of the new base files.
+    /// Length of the new files.
     pub bytes_out: u64,
 }
 

@@ -9,7 +9,7 @@ use crate::codec::delete_record::OrderingValue;
 use crate::env::run_on_cpu;
 use crate::error::{Error, Result};
 use crate::file_group::{FileSlice, FileUpload, LogBlocks, LogFile};
-use crate::reader::{LogDeletes, ReadOptions, open_merge};
+use crate::reader::LogDeletes;
 use crate::service::rewriting::Rewriter;
 use crate::timeline::metadata::WriteStat;
 use crate::writer::{LogNames, OrderingColumns, to_i64, zero_stat};
@@ -111,8 +111,7 @@ async fn write_records(
         base_file: None,
         ..slice.clone()
     };
-    let options = ReadOptions::new(rewriter.env.memory.clone());
-    let mut parts = open_merge(&rewriter.context, &logs_only, &options).await?;
+    let mut parts = rewriter.open(&logs_only).await?;
     let (mut rows, mut deletes) = (0, 0);
     while let Some((_, mut merger)) = parts.next().await? {
         if merger.has_partial() {

@@ -12,27 +12,10 @@ mod plan;
 use crate::config::{TableConfig, TableType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::Services;
-use crate::service::compaction::{Due, PlannedCompaction};
+use crate::service::compaction::{Due, ExecutedCompaction, PlannedCompaction};
 use crate::timeline::{Action, Instant, InstantTime};
 
 use plan::LogCompactionOptions;
-
-/// What a log compaction did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecutedLogCompaction {
-    /// The completed instant, a delta commit.
-    pub instant: Instant,
-    /// Slices whose logs were folded.
-    pub groups: u64,
-    /// Log files that were folded.
-    pub log_files: u64,
-    /// Rows and deletes in the new ones.
-    pub records: u64,
-    /// Length of the log files that were read.
-    pub bytes_in: u64,
-    /// Length of the new ones.
-    pub bytes_out: u64,
-}
 
 impl Services {
     /// Whether `hoodie.log.compaction.inline` asks for log compactions beside the writer; they are off by default, as Hudi's are.
@@ -70,10 +53,7 @@ impl Services {
     ///
     /// # Errors
     /// As [`Services::execute_compaction`]; `Conflict` also when a base file of the plan's groups was written meanwhile.
-    pub async fn execute_log_compaction(
-        &self,
-        time: &InstantTime,
-    ) -> Result<ExecutedLogCompaction> {
+    pub async fn execute_log_compaction(&self, time: &InstantTime) -> Result<ExecutedCompaction> {
         let (config, timeline) = self.load().await?;
         check_can_fold(&config)?;
         let options = LogCompactionOptions::from_properties(&self.properties)?;
@@ -105,7 +85,7 @@ impl Services {
     ///
     /// # Errors
     /// The first of those of [`Services::execute_log_compaction`]; all other plans are executed then.
-    pub async fn execute_pending_log_compactions(&self) -> Result<Vec<ExecutedLogCompaction>> {
+    pub async fn execute_pending_log_compactions(&self) -> Result<Vec<ExecutedCompaction>> {
         let mut executed = Vec::new();
         let mut failed = None;
         for pending in self.pending_log_compactions().await? {
@@ -124,7 +104,7 @@ impl Services {
     ///
     /// # Errors
     /// As [`Services::schedule_log_compaction`] and [`Services::execute_log_compaction`].
-    pub async fn compact_logs_if_due(&self) -> Result<Vec<ExecutedLogCompaction>> {
+    pub async fn compact_logs_if_due(&self) -> Result<Vec<ExecutedCompaction>> {
         self.schedule_log_compaction(Due::WhenTriggered).await?;
         self.execute_pending_log_compactions().await
     }

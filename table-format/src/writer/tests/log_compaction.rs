@@ -39,7 +39,7 @@ async fn fold(services: &Services) -> u64 {
     let executed = executed.unwrap();
     assert_eq!(executed.log_files, planned.log_files);
     assert_eq!(executed.groups, planned.groups);
-    executed.records
+    executed.rows
 }
 
 #[tokio::test]
