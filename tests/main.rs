@@ -33,6 +33,7 @@ mod reading;
 mod restore;
 mod round_trip;
 mod schema_evolution;
+mod sharding;
 mod sql_shell;
 mod startup;
 mod support;

@@ -17,14 +17,22 @@ use crate::source::mysql::chunk::KeyRange;
 /// The key of the commit's extra metadata.
 pub const CHECKPOINT_KEY: &str = "lakebed.checkpoint";
 
-const VERSION: u32 = 1;
+/// Version 1 held one table without a list.
+const VERSION: u32 = 2;
 
-/// What a lake table holds of its source table.
+/// What a lake table holds of the source tables that feed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableCheckpoint {
+pub struct LakeCheckpoint {
     version: u32,
     /// The pipeline that feeds the table.
     pub pipeline: String,
+    /// Its source tables: one, or the shards that are merged.
+    pub tables: Vec<TableCheckpoint>,
+}
+
+/// What a lake table holds of a source table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableCheckpoint {
     /// `database.table` of the source.
     pub source_table: String,
     /// Every source transaction up to here is in the table. While the snapshot is not finished: where the log has to be
@@ -73,22 +81,39 @@ pub struct SnapshotProgress {
 }
 
 impl TableCheckpoint {
-    /// A checkpoint of `pipeline` for the table of `schema`.
+    /// The checkpoint of the table of `schema`.
     pub fn new(
-        pipeline: &str,
         position: BinlogPosition,
         snapshot: Option<SnapshotProgress>,
         schema: TableSchema,
     ) -> Self {
-        let (pipeline, source_table) = (pipeline.to_owned(), schema.table.to_string());
         Self {
-            version: VERSION,
-            pipeline,
-            source_table,
+            source_table: schema.table.to_string(),
             position,
             snapshot,
             schema: Some(schema),
         }
+    }
+}
+
+impl LakeCheckpoint {
+    /// The checkpoint of a lake table that `pipeline` feeds from `tables`.
+    pub fn new(pipeline: &str, tables: Vec<TableCheckpoint>) -> Self {
+        Self {
+            version: VERSION,
+            pipeline: pipeline.to_owned(),
+            tables,
+        }
+    }
+
+    /// The names of its source tables, for messages.
+    pub fn source_tables(&self) -> String {
+        let names: Vec<_> = self
+            .tables
+            .iter()
+            .map(|table| table.source_table.as_str())
+            .collect();
+        names.join(", ")
     }
 
     /// The extra metadata of a commit that carries this checkpoint.
@@ -107,20 +132,29 @@ impl TableCheckpoint {
     /// `Corrupt` if there is none or it cannot be read; `Unsupported` if a newer version wrote it.
     pub fn from_extra_metadata(table: &str, extra: &BTreeMap<String, String>) -> Result<Self> {
         let text = extra.get(CHECKPOINT_KEY).map_or("", String::as_str);
-        let parsed: Self = serde_json::from_str(text).map_err(|error| {
-            Error::new(
-                ErrorKind::Corrupt,
-                format!("{table}: checkpoint `{text}`: {error}"),
-            )
-        })?;
-        if parsed.version > VERSION {
-            return Err(Error::unsupported(format!(
-                "{table}: checkpoint version {} was written by a newer lakebed; update this one",
-                parsed.version
-            )));
+        let corrupt = |error: serde_json::Error| {
+            let message = format!("{table}: checkpoint `{text}`: {error}");
+            Error::new(ErrorKind::Corrupt, message).with_source(error)
+        };
+        let head: Head = serde_json::from_str(text).map_err(corrupt)?;
+        match head.version {
+            1 => {
+                let only = serde_json::from_str(text).map_err(corrupt)?;
+                Ok(Self::new(&head.pipeline, vec![only]))
+            }
+            VERSION => serde_json::from_str(text).map_err(corrupt),
+            newer => Err(Error::unsupported(format!(
+                "{table}: checkpoint version {newer} was written by a newer lakebed; update this one"
+            ))),
         }
-        Ok(parsed)
     }
+}
+
+/// What all versions of a checkpoint begin with.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    pipeline: String,
 }
 
 /// Up to where the log needs to be read no more, for tables that had no change since their last commit.
@@ -182,5 +216,43 @@ impl PipelineCheckpoint {
         self.tables
             .get(lake_table)
             .is_some_and(|instant| instant == newest.time.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extra(text: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(CHECKPOINT_KEY.to_owned(), text.to_owned())])
+    }
+
+    #[test]
+    fn checkpoints_of_the_first_version_are_those_of_one_table() {
+        let position = r#"{"file":"b.000002","pos":7,"server":"s"}"#;
+        let old = format!(
+            r#"{{"version":1,"pipeline":"p","source_table":"shop.t","position":{position},"snapshot":null}}"#
+        );
+        let read = LakeCheckpoint::from_extra_metadata("shop.t", &extra(&old)).unwrap();
+        assert_eq!(read.pipeline, "p");
+        assert_eq!(read.source_tables(), "shop.t");
+        assert_eq!(read.tables[0].position.pos, 7);
+        let again = read.to_extra_metadata().unwrap();
+        assert_eq!(
+            LakeCheckpoint::from_extra_metadata("shop.t", &again).unwrap(),
+            read
+        );
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_refused() {
+        let read = |text: &str| LakeCheckpoint::from_extra_metadata("shop.t", &extra(text));
+        let kind = |text: &str| read(text).unwrap_err().kind();
+        assert_eq!(kind(""), ErrorKind::Corrupt);
+        assert_eq!(kind(r#"{"version":2,"pipeline":"p"}"#), ErrorKind::Corrupt);
+        assert_eq!(
+            kind(r#"{"version":3,"pipeline":"p","tables":[]}"#),
+            ErrorKind::Unsupported
+        );
     }
 }

@@ -182,8 +182,22 @@ pub struct SinkConfig {
 pub struct Route {
     /// The source tables it applies to.
     pub source_table: TablePattern,
-    /// `database.table` in the lake.
+    /// `database.table` in the lake. Source tables that go to one lake table are merged there.
     pub sink_table: String,
+    /// What stands for the source table's name in `sink_table`, if anything does.
+    pub replace_symbol: Option<String>,
+}
+
+/// `database.table` in the lake of a source table: that of the first route that matches, or its own name.
+pub fn sink_table(routes: &[Route], database: &str, table: &str) -> String {
+    let mut routes = routes.iter();
+    match routes.find(|route| route.source_table.matches(database, table)) {
+        None => format!("{database}.{table}"),
+        Some(route) => match &route.replace_symbol {
+            Some(symbol) => route.sink_table.replace(symbol, table),
+            None => route.sink_table.clone(),
+        },
+    }
 }
 
 /// Columns, keys and partitions of the lake tables.
@@ -226,6 +240,27 @@ impl Transform {
     }
 }
 
+/// The columns that identify rows of a source table in the lake: those that the first transform that matches chooses, or its
+/// primary key.
+pub fn record_key(transforms: &[Transform], source: &SourceTable) -> Vec<String> {
+    let mut transforms = transforms.iter();
+    let matches = |transform: &&Transform| {
+        transform
+            .source_table
+            .matches(&source.database, &source.name)
+    };
+    let chosen = transforms
+        .find(matches)
+        .map(|transform| transform.key_of(source));
+    match chosen {
+        Some(chosen) if !chosen.is_empty() => chosen,
+        _ => {
+            let names = source.primary_key_names().into_iter();
+            names.map(str::to_owned).collect()
+        }
+    }
+}
+
 /// A whole pipeline.
 #[derive(Debug, Clone)]
 pub struct PipelineConfig {
@@ -250,14 +285,7 @@ pub struct PipelineConfig {
 impl PipelineConfig {
     /// `database.table` in the lake of a source table.
     pub fn sink_table(&self, database: &str, table: &str) -> String {
-        match self
-            .routes
-            .iter()
-            .find(|route| route.source_table.matches(database, table))
-        {
-            Some(route) => route.sink_table.clone(),
-            None => format!("{database}.{table}"),
-        }
+        sink_table(&self.routes, database, table)
     }
 
     /// The table with the column that cuts its chunks, if one is chosen.
@@ -297,6 +325,22 @@ mod tests {
         assert!(pattern.matches("shop", "orders"));
         assert!(!pattern.matches("shop", "orders_old"));
         assert!(!pattern.matches("myshop", "orders"));
+    }
+
+    #[test]
+    fn the_first_route_that_matches_names_the_lake_table() {
+        let route = |source: &str, sink: &str, symbol: Option<&str>| Route {
+            source_table: source.parse().unwrap(),
+            sink_table: sink.to_owned(),
+            replace_symbol: symbol.map(str::to_owned),
+        };
+        let routes = [
+            route(r"shop_\d\.orders_\d+", "shop.orders", None),
+            route(r"shop\..*", "lake.raw_<>", Some("<>")),
+        ];
+        assert_eq!(sink_table(&routes, "shop_7", "orders_12"), "shop.orders");
+        assert_eq!(sink_table(&routes, "shop", "items"), "lake.raw_items");
+        assert_eq!(sink_table(&routes, "other", "items"), "other.items");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! One lake table as the pipeline sees it: changes go in, a commit carries them together with the checkpoint.
 
 mod evolution;
+mod feed;
+mod merge;
 
 use std::sync::Arc;
 
@@ -17,14 +19,15 @@ use table_format::writer::{
     BulkInsertWriter, TableWriter, Transaction, WriteOperation, WriterOptions,
 };
 
-use crate::checkpoint::{CHECKPOINT_KEY, TableCheckpoint};
-use crate::config::{PipelineConfig, SchemaChangeBehaviors, SinkTableType};
+use crate::checkpoint::{CHECKPOINT_KEY, LakeCheckpoint};
+use crate::config::{PipelineConfig, SchemaChangeBehaviors, SinkTableType, record_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::leases::Leases;
 use crate::pipeline::progress::TableProgress;
 use crate::pipeline::services::TableServices;
 use crate::schema::{ColumnChange, SourceTable, TableChange};
-use crate::transform::TableTransform;
+pub(crate) use feed::Feed;
+pub(crate) use merge::Arrivals;
 
 /// A lake table and the transaction under way in it.
 #[derive(Debug)]
@@ -34,7 +37,6 @@ pub(crate) struct LakeTable {
     writer: TableWriter,
     /// The columns that the next instant writes.
     schema: SchemaRef,
-    transform: Option<TableTransform>,
     behaviors: SchemaChangeBehaviors,
     open: Option<Transaction>,
     services: TableServices,
@@ -45,7 +47,7 @@ impl LakeTable {
     /// ours left.
     pub(crate) async fn open_or_create(
         config: &PipelineConfig,
-        transform: Option<TableTransform>,
+        feed: &Feed,
         source: &SourceTable,
         env: &Env,
         row_group_bytes: u64,
@@ -58,7 +60,7 @@ impl LakeTable {
         let table = match Table::open_storage(storage.clone()).await {
             Ok(table) => table,
             Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
-                let schema = schema_of(transform.as_ref(), source)?;
+                let schema = feed.schema(source)?;
                 let spec = table_spec(config, source, schema, &name)?;
                 match Table::create(storage.clone(), env.clone(), spec).await {
                     // Another daemon was quicker: the lease decides.
@@ -85,7 +87,6 @@ impl LakeTable {
             table,
             writer,
             schema,
-            transform,
             behaviors: config.schema_change,
             open: None,
             services,
@@ -98,26 +99,41 @@ impl LakeTable {
     }
 
     /// The newest checkpoint in the table's commits, and the commit that carries it.
-    pub(crate) async fn checkpoint(&self) -> Result<Option<(Instant, TableCheckpoint)>> {
+    pub(crate) async fn checkpoint(&self) -> Result<Option<(Instant, LakeCheckpoint)>> {
         match self.table.last_extra_metadata(CHECKPOINT_KEY).await? {
             None => Ok(None),
             Some((instant, extra)) => Ok(Some((
                 instant,
-                TableCheckpoint::from_extra_metadata(&self.name, &extra)?,
+                LakeCheckpoint::from_extra_metadata(&self.name, &extra)?,
             ))),
         }
     }
 
-    /// Gives the lake table the columns that follow from a change of its source; the next instant writes them. No instant may
-    /// be open.
-    pub(crate) async fn follow(&mut self, old: &SourceTable, change: &TableChange) -> Result<()> {
-        let transform = self.transform.as_ref();
-        let source = schema_of(transform, &change.table)?;
-        let changes = match transform {
-            Some(_) => evolution::changes_between(&schema_of(transform, old)?, &source),
-            None => change.columns.clone(),
+    /// Gives the lake table the columns that follow from a change of a source; the next instant writes them. No instant may
+    /// be open. What `others` still have, the sources merged with this one, is not dropped.
+    pub(crate) async fn follow(
+        &mut self,
+        feed: &Feed,
+        old: &SourceTable,
+        change: &TableChange,
+        others: &[SchemaRef],
+    ) -> Result<()> {
+        let source = feed.schema(&change.table)?;
+        let mut changes = match feed.is_transformed() {
+            true => evolution::changes_between(&feed.schema(old)?, &source),
+            false => change.columns.clone(),
         };
-        self.evolve(&source, &changes, &change.table).await
+        let is_left = |name: &str| {
+            others
+                .iter()
+                .any(|other| other.column_with_name(name).is_some())
+        };
+        changes.retain(|change| !matches!(change, ColumnChange::Dropped(name) if is_left(name)));
+        self.evolve(&source, &changes, &change.table).await?;
+        match others {
+            [] => Ok(()),
+            _ => self.relax_missing(&source).await,
+        }
     }
 
     async fn evolve(
@@ -128,6 +144,10 @@ impl LakeTable {
     ) -> Result<()> {
         let evolved = evolution::evolved(&self.schema, source, changes, self.behaviors)
             .map_err(|error| error.context(table.to_string()))?;
+        self.set_schema(evolved).await
+    }
+
+    async fn set_schema(&mut self, evolved: SchemaRef) -> Result<()> {
         if evolved.fields() != self.schema.fields() {
             let changed = self.writer.set_schema(Arc::clone(&evolved)).await;
             changed.map_err(|error| error.context(self.name.clone()))?;
@@ -136,43 +156,39 @@ impl LakeTable {
         Ok(())
     }
 
-    /// As [`Self::follow`], for a table of which it is not known how it changed: what it has and the lake has not is taken in.
-    pub(crate) async fn take_in(&mut self, source: &SourceTable) -> Result<()> {
-        let wanted = schema_of(self.transform.as_ref(), source)?;
+    /// Lets the columns that rows of `source` come without hold nulls.
+    async fn relax_missing(&mut self, source: &SchemaRef) -> Result<()> {
+        self.set_schema(evolution::relaxed(&self.schema, source))
+            .await
+    }
+
+    /// As [`Self::follow`], for a source of which it is not known how it changed: what it has and the lake has not is taken
+    /// in. What the lake has and it has not may be null from now on if the source is one of several.
+    pub(crate) async fn take_in(
+        &mut self,
+        feed: &Feed,
+        source: &SourceTable,
+        is_merged: bool,
+    ) -> Result<()> {
+        let wanted = feed.schema(source)?;
         let mut changes = evolution::changes_between(&self.schema, &wanted);
         changes.retain(|change| !matches!(change, ColumnChange::Dropped(_)));
-        self.evolve(&wanted, &changes, source).await
-    }
-
-    /// Whether its columns are those of a projection.
-    pub(crate) fn is_transformed(&self) -> bool {
-        self.transform.is_some()
-    }
-
-    /// Whether batches are to tell where their rows come from.
-    pub(crate) fn needs_origin(&self) -> bool {
-        self.transform
-            .as_ref()
-            .is_some_and(TableTransform::needs_origin)
+        self.evolve(&wanted, &changes, source).await?;
+        match is_merged {
+            true => self.relax_missing(&wanted).await,
+            false => Ok(()),
+        }
     }
 
     /// Brings rows of a snapshot of `source` into the lake's columns, without those that the lake is not to hold.
     pub(crate) fn conform(
         &self,
+        feed: &Feed,
         source: &SourceTable,
     ) -> Result<impl Fn(RecordBatch) -> Result<RecordBatch> + Send + use<>> {
         let (schema, behaviors) = (Arc::clone(&self.schema), self.behaviors);
-        let transform = self.transform.as_ref();
-        let transform = transform
-            .map(|transform| transform.of_snapshot(source))
-            .transpose()?;
-        Ok(move |rows| {
-            let rows = match &transform {
-                Some(transform) => transform(&rows)?,
-                None => rows,
-            };
-            evolution::conform(rows, &schema, behaviors)
-        })
+        let transform = feed.of_snapshot(source)?;
+        Ok(move |rows| evolution::conform(transform(rows)?, &schema, behaviors))
     }
 
     /// Begins an instant, as soon as no clustering is under way.
@@ -198,12 +214,24 @@ impl LakeTable {
         Ok(())
     }
 
-    /// Writes changes into the open instant, beginning one if there is none; a later change of a key wins.
-    pub(crate) async fn upsert(&mut self, mut batch: WriteBatch) -> Result<()> {
-        if let Some(transform) = &mut self.transform {
-            batch = transform.changes(batch)?;
-        }
+    /// Writes changes of a source table into the open instant, beginning one if there is none; a later change of a key wins.
+    pub(crate) async fn upsert(&mut self, feed: &mut Feed, batch: WriteBatch) -> Result<()> {
+        let (batch, _) = self.arriving(feed, batch)?;
+        self.write(batch).await
+    }
+
+    /// Changes of a source table in the lake's columns, and which of those that came are left; all if `None`.
+    fn arriving(
+        &self,
+        feed: &mut Feed,
+        batch: WriteBatch,
+    ) -> Result<(WriteBatch, Option<Vec<u32>>)> {
+        let (mut batch, left) = feed.changes(batch)?;
         batch.records = evolution::conform(batch.records, &self.schema, self.behaviors)?;
+        Ok((batch, left))
+    }
+
+    async fn write(&mut self, batch: WriteBatch) -> Result<()> {
         if self.open.is_none() {
             self.begin(WriteOperation::Upsert).await?;
         }
@@ -221,10 +249,12 @@ impl LakeTable {
     }
 
     /// Completes the open instant: its data and `checkpoint` become visible together.
-    pub(crate) async fn commit(&mut self, checkpoint: &TableCheckpoint) -> Result<Instant> {
+    pub(crate) async fn commit(&mut self, checkpoint: &LakeCheckpoint) -> Result<Instant> {
         let transaction = self.open.take().ok_or_else(|| no_instant(&self.name))?;
         let instant = transaction.commit(checkpoint.to_extra_metadata()?).await?;
-        tracing::info!(table = self.name, instant = %instant.time, position = %checkpoint.position, "committed");
+        let position = checkpoint.tables.iter().map(|table| &table.position).min();
+        let position = position.map(ToString::to_string);
+        tracing::info!(table = self.name, instant = %instant.time, position, "committed");
         self.services.begin();
         Ok(instant)
     }
@@ -257,14 +287,6 @@ fn no_instant(table: &str) -> Error {
     Error::internal(format!("{table}: no instant is open"))
 }
 
-/// The columns of rows of `source` on their way into the lake.
-fn schema_of(transform: Option<&TableTransform>, source: &SourceTable) -> Result<SchemaRef> {
-    match transform {
-        Some(transform) => transform.schema(source),
-        None => source.arrow_schema(),
-    }
-}
-
 fn table_spec(
     config: &PipelineConfig,
     source: &SourceTable,
@@ -273,19 +295,9 @@ fn table_spec(
 ) -> Result<TableSpec> {
     let (database, table) = name.split_once('.').unwrap_or(("", name));
     let transform = config.transform(&source.database, &source.name);
-    let mut record_key: Vec<_> = source
-        .primary_key_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let mut partition_by = Vec::new();
-    if let Some(transform) = transform {
-        let chosen = transform.key_of(source);
-        if !chosen.is_empty() {
-            record_key = chosen;
-        }
-        partition_by.clone_from(&transform.partition_keys);
-    }
+    let record_key = record_key(&config.transforms, source);
+    let partition_by =
+        transform.map_or_else(Vec::new, |transform| transform.partition_keys.clone());
     for column in record_key.iter().chain(&partition_by) {
         require_column(source, &schema, column)?;
     }

@@ -127,11 +127,12 @@ impl TableTransform {
         })
     }
 
-    /// Changes in the lake's columns. A row that does not pass any more is deleted; a new one that does not is left out.
+    /// Changes in the lake's columns, and which of those that came are left, all if `None`. A row that does not pass any more
+    /// is deleted; a new one that does not is left out.
     ///
     /// # Errors
     /// As [`Self::schema`].
-    pub(crate) fn changes(&mut self, batch: WriteBatch) -> Result<WriteBatch> {
+    pub(crate) fn changes(&mut self, batch: WriteBatch) -> Result<(WriteBatch, Option<Vec<u32>>)> {
         let input = batch.records.schema();
         let known = self.compiled.as_ref();
         let compiled = match known.filter(|(known, _)| *known == input) {
@@ -144,10 +145,8 @@ impl TableTransform {
         };
         let (records, passes) = compiled.apply(&batch.records)?;
         let Some(passes) = passes else {
-            return Ok(WriteBatch {
-                records,
-                kinds: batch.kinds,
-            });
+            let kinds = batch.kinds;
+            return Ok((WriteBatch { records, kinds }, None));
         };
         let (mut rows, mut kinds) = (Vec::new(), Vec::new());
         for (row, kind) in (0_u32..).zip(batch.kinds) {
@@ -160,10 +159,8 @@ impl TableTransform {
             rows.push(row);
             kinds.push(kind);
         }
-        Ok(WriteBatch {
-            records: take_record_batch(&records, &UInt32Array::from(rows))?,
-            kinds,
-        })
+        let records = take_record_batch(&records, &UInt32Array::from(rows.clone()))?;
+        Ok((WriteBatch { records, kinds }, Some(rows)))
     }
 
     fn input(&self, source: &SourceTable) -> Result<SchemaRef> {

@@ -264,6 +264,7 @@ async fn tables_are_found_checked_and_cut(#[case] version: &str) {
         server_id: 7300,
         workers: 2,
         transforms: &[],
+        routes: &[],
         compiler: None,
         start: None,
     };

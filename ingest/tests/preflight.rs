@@ -20,6 +20,7 @@ async fn look(
         server_id: 7100,
         workers: 2,
         transforms: &[],
+        routes: &[],
         compiler: None,
         start,
     };

@@ -88,6 +88,7 @@ async fn source_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failur
         server_id: config.source.server_id,
         workers: WORKERS,
         transforms: &config.transforms,
+        routes: &config.routes,
         compiler: Some(&SqlTransforms),
         start: None,
     };

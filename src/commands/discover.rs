@@ -72,6 +72,7 @@ pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
         server_id: SERVER_ID,
         workers: 1,
         transforms: &[],
+        routes: &[],
         compiler: None,
         start: None,
     };

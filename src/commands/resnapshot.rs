@@ -14,7 +14,8 @@ Examples:
 
 Leaves a request in the lake. A running daemon takes it up within seconds, others at their next start. The whole table is
 replaced in one commit, so that rows that are gone at the source go, too; with --where rows are written over those that are
-there, and none is removed. The other tables wait meanwhile; nothing is lost.")]
+there, and none is removed. Tables that are merged into one lake table are loaded together: name any of them. The other
+tables wait meanwhile; nothing is lost.")]
 pub(crate) struct ResnapshotArgs {
     /// The pipeline file (YAML)
     pipeline: String,

@@ -172,10 +172,12 @@ fn parse_route(mut route: Section<'_>) -> Result<Route, ConfigError> {
     if sink_table.split('.').count() != 2 {
         return Err(route.error("sink-table", "must be DATABASE.TABLE"));
     }
+    let replace_symbol = route.text("replace-symbol")?;
     route.finish()?;
     Ok(Route {
         source_table,
         sink_table,
+        replace_symbol,
     })
 }
 

@@ -14,6 +14,7 @@ mod signal;
 mod start;
 mod status;
 mod stream;
+mod stream_lake;
 mod stream_table;
 mod table_map;
 
@@ -159,7 +160,7 @@ impl Pipeline {
         let position = start.position().await?;
         let origins = start.origins();
         let tables = start.into_stream_tables()?;
-        tracing::info!(%position, tables = tables.len(), "following the binary log");
+        tracing::info!(%position, tables = tables.1.len(), "following the binary log");
         let stream = BinlogStream::open(&options, self.config.source.server_id, &position).await?;
         let source = StreamSource {
             options: options.clone(),

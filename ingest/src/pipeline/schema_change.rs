@@ -8,9 +8,11 @@ mod plan;
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use arrow::datatypes::SchemaRef;
 use regex::Regex;
 
-use super::stream::Streamer;
+use super::stream::{Streamer, by_lake};
+use super::stream_lake::CommitContext;
 use super::stream_table::StreamTable;
 use crate::config::{SchemaChangeBehavior as Behavior, SchemaChangeKind as Kind};
 use crate::error::{Error, Result};
@@ -76,7 +78,8 @@ impl Streamer<'_> {
 
     /// Makes the changes of a statement; it is a source transaction of its own.
     pub(super) async fn change_tables(&mut self, changes: Vec<Change>, sql: &str) -> Result<()> {
-        if self.tables.iter().any(StreamTable::has_rows) {
+        let has_rows = |table: &StreamTable| table.builder.rows() > 0;
+        if self.tables.iter().any(has_rows) || self.lakes.iter().any(|lake| lake.lake.is_open()) {
             self.commit().await?;
         }
         self.end_transaction()?;
@@ -162,14 +165,9 @@ impl Streamer<'_> {
         let partitions = transform
             .into_iter()
             .flat_map(|transform| &transform.partition_keys);
-        let lost = chosen.iter().chain(partitions).find(|key| {
-            !change
-                .table
-                .columns
-                .iter()
-                .any(|column| column.name == **key)
-        });
-        if let Some(lost) = lost {
+        let columns = table.feed.schema(&change.table)?;
+        let mut named = chosen.iter().chain(partitions);
+        if let Some(lost) = named.find(|key| columns.column_with_name(key).is_none()) {
             let what = format!("column {lost}, by which the lake is keyed, went");
             return Err(self.unfollowable(index, &what, sql));
         }
@@ -183,9 +181,10 @@ impl Streamer<'_> {
         if change.is_key_changed && !has_own_key {
             return Err(self.unfollowable(index, "its key changed", sql));
         }
-        table
-            .lake
-            .follow(&table.source, &change)
+        let others = self.others_of(index)?;
+        let table = &mut self.tables[index];
+        let lake = &mut self.lakes[table.lake].lake;
+        lake.follow(&table.feed, &table.source, &change, &others)
             .await
             .map_err(|error| error.context(format!("the statement `{sql}`")))?;
         for column in &change.columns {
@@ -193,6 +192,17 @@ impl Streamer<'_> {
         }
         table.progress.schema_changes.fetch_add(1, Relaxed);
         table.set_source(change.table)
+    }
+
+    /// The columns that rows of the tables come with that are merged with one into a lake table.
+    fn others_of(&self, index: usize) -> Result<Vec<SchemaRef>> {
+        let lake = self.tables[index].lake;
+        let others = self.tables.iter().enumerate();
+        let others = others.filter(|(other, table)| *other != index && table.lake == lake);
+        others
+            .filter(|(_, table)| !table.dropped)
+            .map(|(_, table)| table.feed.schema(&table.source))
+            .collect()
     }
 
     /// All rows are gone at the source.
@@ -211,11 +221,24 @@ impl Streamer<'_> {
                 tracing::warn!(table = %self.tables[index].source, statement = sql, "emptied at the source; the lake keeps its rows");
             }
             Behavior::Evolve | Behavior::TryEvolve => {
-                let name = &self.pipeline.config.name;
-                let counters = self.pipeline.progress.as_ref();
-                self.tables[index]
-                    .truncate(name, &self.position, counters)
-                    .await?;
+                let lake = self.tables[index].lake;
+                if self.lakes[lake].is_merged {
+                    return Err(Error::invalid(format!(
+                        "{} was emptied, and the lake table {} holds rows of other tables too, which stay: delete its rows there \
+                         by hand and let schema.change.behavior.truncate.table say ignore; the statement was: {sql}",
+                        self.tables[index].source,
+                        self.lakes[lake].lake.name()
+                    )));
+                }
+                let context = CommitContext {
+                    pipeline: &self.pipeline.config.name,
+                    position: &self.position,
+                    counters: self.pipeline.progress.as_ref(),
+                };
+                let fed = by_lake(&mut self.lakes, &mut self.tables).nth(lake);
+                if let Some((lake, tables)) = fed {
+                    lake.truncate(tables, context).await?;
+                }
                 tracing::info!(table = %self.tables[index].source, "emptied, as at the source");
             }
         }
@@ -358,7 +381,7 @@ impl Streamer<'_> {
         Error::invalid(format!(
             "{}: {what}; to load the table anew, remove the lake table {} and start again; the statement was: {sql}",
             table.source,
-            table.lake.name()
+            self.lakes[table.lake].lake.name()
         ))
     }
 

@@ -1,34 +1,40 @@
 //! The start of a run: which tables there are, what each holds already, and from where the log is needed.
 
 mod begin;
+mod load;
 mod place;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Pipeline;
 use super::progress::TableProgress;
 use super::signal::Resnapshot;
+use super::stream_lake::StreamLake;
 use super::stream_table::StreamTable;
-use crate::checkpoint::{TableCheckpoint, TableSchema};
-use crate::config::TablePattern;
+use crate::checkpoint::{LakeCheckpoint, TableCheckpoint, TableSchema};
+use crate::config::{PipelineConfig, TablePattern, record_key};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::LakeTable;
-use crate::snapshot::{SnapshotLoader, TableLoad, Throttle};
+use crate::sink::{Feed, LakeTable};
 use crate::source::mysql::connection::{Connection, MySqlOptions};
 use crate::source::mysql::discovery::{DiscoveredTable, discover};
-use crate::transform::TableTransform;
 use table_format::timeline::Instant;
 
-/// A captured table with what its lake table says of it.
+/// A captured source table with what its lake table says of it.
 pub(super) struct StartTable {
     discovered: DiscoveredTable,
+    feed: Feed,
+    checkpoint: Option<TableCheckpoint>,
+    progress: Arc<TableProgress>,
+}
+
+/// A lake table with the source tables that feed it: one, or shards that are merged.
+pub(super) struct StartLake {
     lake: LakeTable,
     newest_commit: Option<Instant>,
-    checkpoint: Option<TableCheckpoint>,
-    /// Whether the lake held one at the start.
+    tables: Vec<StartTable>,
+    /// Whether it held a checkpoint at the start.
     checkpoint_is_there: bool,
-    progress: Arc<TableProgress>,
     /// A request to load it anew.
     request: Option<Resnapshot>,
 }
@@ -38,7 +44,7 @@ pub(super) struct Start {
     pub(super) options: MySqlOptions,
     pub(super) control: Connection,
     tables_pattern: TablePattern,
-    tables: Vec<StartTable>,
+    lakes: Vec<StartLake>,
 }
 
 impl Start {
@@ -63,23 +69,21 @@ impl Start {
             .map(|found| found.table.to_string())
             .collect();
         pipeline.progress.keep_tables(&names);
-        let mut tables = Vec::with_capacity(discovered.len());
-        let mut sinks = BTreeSet::new();
-        for discovered in discovered {
-            let table = StartTable::open(pipeline, discovered).await?;
-            if !sinks.insert(table.lake.name().to_owned()) {
-                return Err(Error::invalid(format!(
-                    "several source tables go to the lake table {}; give each a sink-table of its own",
-                    table.lake.name()
-                )));
-            }
-            tables.push(table);
+        let mut by_lake: BTreeMap<String, Vec<DiscoveredTable>> = BTreeMap::new();
+        for found in discovered {
+            let (database, table) = (&found.table.database, &found.table.name);
+            let lake = config.sink_table(database, table);
+            by_lake.entry(lake).or_default().push(found);
+        }
+        let mut lakes = Vec::with_capacity(by_lake.len());
+        for discovered in by_lake.into_values() {
+            lakes.push(StartLake::open(pipeline, discovered).await?);
         }
         let mut start = Self {
             options,
             control,
             tables_pattern: config.source.tables.clone(),
-            tables,
+            lakes,
         };
         start.catch_up_quiet_tables(pipeline).await?;
         start.choose_loads(pipeline).await?;
@@ -87,101 +91,169 @@ impl Start {
         Ok(start)
     }
 
-    pub(super) fn into_stream_tables(self) -> Result<Vec<StreamTable>> {
-        let stream_table = |table: StartTable| {
-            let source = table.discovered.table;
-            let Some(checkpoint) = table.checkpoint else {
-                return Err(Error::internal(format!("{source} has no checkpoint")));
-            };
-            // Checkpoints of older versions do not tell the columns: those of today are taken for them.
-            let schema = checkpoint
-                .schema
-                .unwrap_or_else(|| TableSchema::new(source));
-            let newest = table.newest_commit.map(|instant| instant.time.to_string());
-            StreamTable::new(
-                schema,
-                table.lake,
-                checkpoint.position,
-                newest,
-                table.progress,
-            )
-        };
-        self.tables.into_iter().map(stream_table).collect()
+    pub(super) fn into_stream_tables(self) -> Result<(Vec<StreamLake>, Vec<StreamTable>)> {
+        let (mut lakes, mut tables) = (Vec::new(), Vec::new());
+        for start in self.lakes {
+            let newest = start.newest_commit.map(|instant| instant.time.to_string());
+            let number = lakes.len();
+            lakes.push(StreamLake::new(start.lake, newest, start.tables.len()));
+            for table in start.tables {
+                tables.push(table.into_stream_table(number)?);
+            }
+        }
+        Ok((lakes, tables))
+    }
+
+    /// The source tables with the lake tables that they go to.
+    fn tables(&self) -> impl Iterator<Item = (&StartLake, &StartTable)> {
+        self.lakes
+            .iter()
+            .flat_map(|lake| lake.tables.iter().map(move |table| (lake, table)))
     }
 }
 
 impl StartTable {
+    fn new(pipeline: &Pipeline, discovered: DiscoveredTable) -> Result<Self> {
+        let (config, source) = (&pipeline.config, &discovered.table);
+        if record_key(&config.transforms, source).is_empty() {
+            return Err(Error::invalid(format!(
+                "{source} has no primary key; ALTER TABLE `{}`.`{}` ADD PRIMARY KEY (...), or leave it out of source.tables",
+                source.database, source.name
+            )));
+        }
+        Ok(Self {
+            feed: Feed::of(config, pipeline.transforms.as_ref(), source)?,
+            progress: pipeline.progress.table(&source.to_string()),
+            checkpoint: None,
+            discovered,
+        })
+    }
+
+    fn into_stream_table(self, lake: usize) -> Result<StreamTable> {
+        let source = self.discovered.table;
+        let Some(checkpoint) = self.checkpoint else {
+            return Err(Error::internal(format!("{source} has no checkpoint")));
+        };
+        // Checkpoints of older versions do not tell the columns: those of today are taken for them.
+        let schema = checkpoint
+            .schema
+            .unwrap_or_else(|| TableSchema::new(source));
+        StreamTable::new(schema, lake, self.feed, checkpoint.position, self.progress)
+    }
+}
+
+impl StartLake {
     /// Whether all of it is loaded anew, over what is there.
     fn is_replaced(&self) -> bool {
         let request = self.request.as_ref();
         self.checkpoint_is_there && request.is_some_and(|request| request.condition.is_none())
     }
 
-    /// Whether it has to be given a first checkpoint.
-    fn is_new(&self) -> bool {
-        self.checkpoint.is_none() || self.is_replaced()
+    /// Whether a source table of it has to be given a first checkpoint.
+    fn is_new(&self, table: &StartTable) -> bool {
+        table.checkpoint.is_none() || self.is_replaced()
     }
 
-    async fn open(pipeline: &Pipeline, discovered: DiscoveredTable) -> Result<Self> {
-        let (config, env) = (&pipeline.config, &pipeline.env);
-        let source = &discovered.table;
-        if source.primary_key.is_empty()
-            && config
-                .transform(&source.database, &source.name)
-                .is_none_or(|transform| transform.primary_keys.is_empty())
-        {
-            return Err(Error::invalid(format!(
-                "{source} has no primary key; ALTER TABLE `{}`.`{}` ADD PRIMARY KEY (...), or leave it out of source.tables",
-                source.database, source.name
-            )));
-        }
-        let progress = pipeline.progress.table(&source.to_string());
-        let row_group_bytes = pipeline.plan.row_group_bytes;
-        let transform = TableTransform::of(config, pipeline.transforms.as_ref(), source)?;
+    /// Opens or creates the lake table of these source tables.
+    async fn open(pipeline: &Pipeline, discovered: Vec<DiscoveredTable>) -> Result<Self> {
+        let config = &pipeline.config;
+        let tables = discovered.into_iter();
+        let tables = tables.map(|discovered| StartTable::new(pipeline, discovered));
+        let mut tables = tables.collect::<Result<Vec<_>>>()?;
+        require_one_key(config, &tables)?;
+        let first = tables
+            .first()
+            .ok_or_else(|| Error::internal("a lake table without a source"))?;
         let mut lake = LakeTable::open_or_create(
             config,
-            transform,
-            source,
-            env,
-            row_group_bytes,
+            &first.feed,
+            &first.discovered.table,
+            &pipeline.env,
+            pipeline.plan.row_group_bytes,
             &pipeline.leases,
-            &progress,
+            &first.progress,
         )
         .await?;
         let (newest_commit, checkpoint) = lake.checkpoint().await?.unzip();
-        if let Some(checkpoint) = &checkpoint {
-            require_ours(&config.name, &lake, checkpoint, &source.to_string())?;
+        let checkpoint_is_there = checkpoint.is_some();
+        if let Some(checkpoint) = checkpoint {
+            require_ours(&config.name, &lake, &checkpoint, &tables)?;
+            for held in checkpoint.tables {
+                let name = |table: &&mut StartTable| {
+                    table.discovered.table.to_string() == held.source_table
+                };
+                if let Some(table) = tables.iter_mut().find(name) {
+                    table.checkpoint = Some(held);
+                }
+            }
         }
-        // The log tells how the columns change from the checkpoint on; chunks come in those of today.
-        let following = checkpoint
-            .as_ref()
-            .filter(|checkpoint| checkpoint.snapshot.is_none())
-            .and_then(|checkpoint| checkpoint.schema.as_ref());
-        match following {
-            None => lake.take_in(source).await?,
-            // Another projection may stand in the pipeline file.
-            Some(schema) if lake.is_transformed() => lake.take_in(&schema.table).await?,
-            Some(_) => {}
+        let is_merged = tables.len() > 1;
+        for table in &tables {
+            // The log tells how the columns change from the checkpoint on; chunks come in those of today.
+            let following = table
+                .checkpoint
+                .as_ref()
+                .filter(|checkpoint| checkpoint.snapshot.is_none())
+                .and_then(|checkpoint| checkpoint.schema.as_ref());
+            let source = match following {
+                None => &table.discovered.table,
+                // Another projection may stand in the pipeline file.
+                Some(schema) if table.feed.is_transformed() => &schema.table,
+                Some(_) => continue,
+            };
+            lake.take_in(&table.feed, source, is_merged).await?;
         }
         Ok(Self {
-            discovered,
             lake,
             newest_commit,
-            checkpoint_is_there: checkpoint.is_some(),
-            checkpoint,
-            progress,
+            tables,
+            checkpoint_is_there,
             request: None,
         })
+    }
+
+    /// What a commit says of its source tables, those that have no checkpoint yet left out.
+    fn checkpoint(&self, pipeline: &str) -> LakeCheckpoint {
+        let tables = self.tables.iter();
+        let held = tables.filter_map(|table| table.checkpoint.clone());
+        LakeCheckpoint::new(pipeline, held.collect())
+    }
+}
+
+/// Shards that are merged have to be keyed alike.
+fn require_one_key(config: &PipelineConfig, tables: &[StartTable]) -> Result<()> {
+    let key = |table: &StartTable| record_key(&config.transforms, &table.discovered.table);
+    let Some((first, rest)) = tables.split_first() else {
+        return Ok(());
+    };
+    let other = rest.iter().find(|table| key(table) != key(first));
+    match other {
+        None => Ok(()),
+        Some(other) => Err(Error::invalid(format!(
+            "{} is keyed by {}, {} by {}, and both go to one lake table: choose `primary-keys` in a transform that matches \
+             both, or give each a sink-table of its own",
+            first.discovered.table,
+            key(first).join(", "),
+            other.discovered.table,
+            key(other).join(", ")
+        ))),
     }
 }
 
 fn require_ours(
     pipeline: &str,
     lake: &LakeTable,
-    checkpoint: &TableCheckpoint,
-    source: &str,
+    checkpoint: &LakeCheckpoint,
+    tables: &[StartTable],
 ) -> Result<()> {
-    if checkpoint.pipeline == pipeline && checkpoint.source_table == source {
+    let is_fed_by = |table: &StartTable| {
+        let name = table.discovered.table.to_string();
+        checkpoint
+            .tables
+            .iter()
+            .any(|held| held.source_table == name)
+    };
+    if checkpoint.pipeline == pipeline && tables.iter().any(is_fed_by) {
         return Ok(());
     }
     Err(Error::new(
@@ -190,60 +262,7 @@ fn require_ours(
             "lake table {} is fed by pipeline `{}` from {}; use its name, or another sink.path",
             lake.name(),
             checkpoint.pipeline,
-            checkpoint.source_table
+            checkpoint.source_tables()
         ),
     ))
-}
-
-impl Pipeline {
-    /// Reads what the snapshots have left, table after table.
-    pub(super) async fn load_snapshots(&self, start: &mut Start) -> Result<()> {
-        let loader = SnapshotLoader {
-            options: start.options.clone(),
-            plan: self.plan,
-            chunk_rows_max: self.config.source.chunk_rows_max,
-            commit_interval: self.config.sink.commit_interval,
-            throttle: Throttle::new(self.config.source.snapshot_rows_per_second),
-            counters: Arc::clone(&self.progress),
-            shutdown: self.shutdown.clone(),
-        };
-        for table in &mut start.tables {
-            let Some(checkpoint) = table.checkpoint.take() else {
-                continue;
-            };
-            let unfinished = checkpoint.snapshot.is_some();
-            let condition = table
-                .request
-                .as_ref()
-                .and_then(|request| request.condition.clone());
-            let replaces = table.is_replaced();
-            if replaces || condition.is_some() {
-                table.lake.take_in(&table.discovered.table).await?;
-            }
-            let load = TableLoad {
-                source: Arc::new(self.config.with_chunk_column(&table.discovered.table)?),
-                lake: &mut table.lake,
-                checkpoint,
-                row_bytes_average: table.discovered.row_bytes_average,
-                rows_estimated: table.discovered.rows_estimated,
-                progress: Arc::clone(&table.progress),
-            };
-            let (instant, checkpoint) = match condition {
-                _ if replaces => loader.replace(load).await?,
-                Some(condition) if !unfinished => loader.reload(load, &condition).await?,
-                _ => loader.load(load).await?,
-            };
-            if instant.is_some() {
-                table.newest_commit = instant;
-            }
-            table.checkpoint = Some(checkpoint);
-            if self.shutdown.is_cancelled() {
-                break;
-            }
-            if let Some(request) = table.request.take() {
-                request.remove(&self.lake, &self.config.name).await?;
-            }
-        }
-        Ok(())
-    }
 }

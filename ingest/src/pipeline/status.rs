@@ -8,7 +8,7 @@ use table_format::storage::Storage;
 use table_format::table::Table;
 
 use super::services::pending_services;
-use crate::checkpoint::{CHECKPOINT_KEY, PipelineCheckpoint, TableCheckpoint};
+use crate::checkpoint::{CHECKPOINT_KEY, LakeCheckpoint, PipelineCheckpoint, TableCheckpoint};
 use crate::config::PipelineConfig;
 use crate::error::{Error, Result};
 use crate::position::BinlogPosition;
@@ -77,12 +77,14 @@ pub async fn status(config: &PipelineConfig, clock: &dyn Clock) -> Result<Pipeli
     };
     let mut tables = Vec::new();
     for (lake_table, found) in lake_tables(config, source.as_ref(), noted.as_ref()) {
-        let mut table = TableStatus::of(config, &lake_table, found, noted.as_ref()).await?;
-        if let (Some(source), Some(position)) = (&source, &table.1) {
-            (table.0.lag_bytes, table.0.lag_seconds) =
-                source.lag(config, &options, position, clock).await;
+        let lake = LakeStatus::read(config, &lake_table, noted.as_ref()).await?;
+        for (mut table, position) in lake.tables(&found) {
+            if let (Some(source), Some(position)) = (&source, &position) {
+                (table.lag_bytes, table.lag_seconds) =
+                    source.lag(config, &options, position, clock).await;
+            }
+            tables.push(table);
         }
-        tables.push(table.0);
     }
     tables.sort_by(|a, b| a.table.cmp(&b.table));
     Ok(PipelineStatus {
@@ -94,17 +96,17 @@ pub async fn status(config: &PipelineConfig, clock: &dyn Clock) -> Result<Pipeli
     })
 }
 
-/// The lake tables of a pipeline: those of the source, and those that were fed before.
+/// The lake tables of a pipeline, those of the source and those that were fed before, with their source tables of today.
 fn lake_tables<'a>(
     config: &PipelineConfig,
     source: Option<&'a Source>,
     noted: Option<&PipelineCheckpoint>,
-) -> BTreeMap<String, Option<&'a DiscoveredTable>> {
+) -> BTreeMap<String, Vec<&'a DiscoveredTable>> {
     let fed = noted.into_iter().flat_map(|noted| noted.tables.keys());
-    let mut tables: BTreeMap<_, _> = fed.map(|name| (name.clone(), None)).collect();
+    let mut tables: BTreeMap<_, _> = fed.map(|name| (name.clone(), Vec::new())).collect();
     for found in source.into_iter().flat_map(|source| &source.tables) {
         let name = config.sink_table(&found.table.database, &found.table.name);
-        tables.insert(name, Some(found));
+        tables.entry(name).or_default().push(found);
     }
     tables
 }
@@ -152,68 +154,114 @@ impl Source {
     }
 }
 
-impl TableStatus {
-    /// What the lake says of a table, and the position that it holds.
-    async fn of(
+/// What a lake table says.
+struct LakeStatus {
+    /// Names and what all its source tables have in common.
+    common: TableStatus,
+    checkpoint: Option<LakeCheckpoint>,
+    /// Up to where it holds everything although no commit says so.
+    noted: Option<BinlogPosition>,
+}
+
+impl LakeStatus {
+    async fn read(
         config: &PipelineConfig,
         lake_table: &str,
-        found: Option<&DiscoveredTable>,
         noted: Option<&PipelineCheckpoint>,
-    ) -> Result<(Self, Option<BinlogPosition>)> {
+    ) -> Result<Self> {
         let location = lake_location(config, lake_table);
-        let name = found.map_or_else(|| lake_table.to_owned(), |found| found.table.to_string());
         let mut status = Self {
-            table: name,
+            common: TableStatus::new(lake_table, &location),
+            checkpoint: None,
+            noted: None,
+        };
+        let table = match Table::open(&location).await {
+            Ok(table) => table,
+            Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
+                return Ok(status);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let named = |error: Error| error.context(lake_table.to_owned());
+        status.common.pending_services = pending_services(&table).await.map_err(named)?;
+        let timeline = table
+            .timeline()
+            .await
+            .map_err(|error| named(error.into()))?;
+        let newest = timeline.completed_writes_by_completion().pop();
+        status.common.last_commit = newest.map(|instant| instant.time.to_string());
+        let carried = table.last_extra_metadata(CHECKPOINT_KEY).await;
+        if let Some((instant, extra)) = carried.map_err(|error| named(error.into()))? {
+            let checkpoint = LakeCheckpoint::from_extra_metadata(lake_table, &extra)?;
+            status.checkpoint = Some(checkpoint);
+            let noted = noted.filter(|noted| noted.covers(lake_table, &instant));
+            status.noted = noted.map(|noted| noted.position.clone());
+        }
+        Ok(status)
+    }
+
+    /// The source tables, those of today and those that it was fed from, with their positions.
+    fn tables(&self, found: &[&DiscoveredTable]) -> Vec<(TableStatus, Option<BinlogPosition>)> {
+        let held = self.checkpoint.iter().flat_map(|held| &held.tables);
+        let held = held.map(|held| (held.source_table.clone(), Some(held)));
+        let mut tables: BTreeMap<_, _> = held.collect();
+        for found in found {
+            tables.entry(found.table.to_string()).or_insert(None);
+        }
+        if tables.is_empty() {
+            return vec![(self.common.clone(), None)];
+        }
+        let status = |(name, held): (String, Option<&TableCheckpoint>)| {
+            let found = found.iter().find(|found| found.table.to_string() == name);
+            let mut status = TableStatus {
+                table: name,
+                rows_estimated: found.map(|found| found.rows_estimated),
+                ..self.common.clone()
+            };
+            let position = held.map(|held| status.take(held, self.noted.as_ref()));
+            (status, position)
+        };
+        tables.into_iter().map(status).collect()
+    }
+}
+
+impl TableStatus {
+    /// A table of which the lake knows nothing.
+    fn new(lake_table: &str, location: &str) -> Self {
+        Self {
+            table: lake_table.to_owned(),
             lake_table: lake_table.to_owned(),
             phase: "new",
             position: None,
             gtid: None,
             lag_bytes: None,
             lag_seconds: None,
-            rows_estimated: found.map(|found| found.rows_estimated),
+            rows_estimated: None,
             snapshot_rows: None,
             last_commit: None,
             pending_services: 0,
-            location: location.clone(),
-        };
-        let table = match Table::open(&location).await {
-            Ok(table) => table,
-            Err(error) if error.kind() == table_format::ErrorKind::NotFound => {
-                return Ok((status, None));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let named = |error: Error| error.context(lake_table.to_owned());
-        status.pending_services = pending_services(&table).await.map_err(named)?;
-        let timeline = table
-            .timeline()
-            .await
-            .map_err(|error| named(error.into()))?;
-        let newest = timeline.completed_writes_by_completion().pop();
-        status.last_commit = newest.map(|instant| instant.time.to_string());
-        let carried = table.last_extra_metadata(CHECKPOINT_KEY).await;
-        let Some((instant, extra)) = carried.map_err(|error| named(error.into()))? else {
-            return Ok((status, None));
-        };
-        let checkpoint = TableCheckpoint::from_extra_metadata(lake_table, &extra)?;
-        let mut position = checkpoint.position;
-        if let Some(noted) = noted
-            && noted.covers(lake_table, &instant)
-            && checkpoint.snapshot.is_none()
-            && noted.position.is_same_server(&position)
-            && noted.position > position
-        {
-            position = noted.position.clone();
+            location: location.to_owned(),
         }
-        status.table = checkpoint.source_table;
-        status.snapshot_rows = checkpoint.snapshot.as_ref().map(|snapshot| snapshot.rows);
-        status.phase = match (&checkpoint.snapshot, &checkpoint.schema) {
+    }
+
+    /// Takes in what the lake holds of it, and gives its position.
+    fn take(&mut self, held: &TableCheckpoint, noted: Option<&BinlogPosition>) -> BinlogPosition {
+        let mut position = &held.position;
+        if let Some(noted) = noted
+            && held.snapshot.is_none()
+            && noted.is_same_server(position)
+            && noted > position
+        {
+            position = noted;
+        }
+        self.snapshot_rows = held.snapshot.as_ref().map(|snapshot| snapshot.rows);
+        self.phase = match (&held.snapshot, &held.schema) {
             (Some(_), _) => "snapshot",
             (None, Some(schema)) if schema.dropped => "dropped",
             (None, _) => "stream",
         };
-        status.position = Some(format!("{}:{}", position.file, position.pos));
-        status.gtid.clone_from(&position.gtid);
-        Ok((status, Some(position)))
+        self.position = Some(format!("{}:{}", position.file, position.pos));
+        self.gtid.clone_from(&position.gtid);
+        position.clone()
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Pipeline;
 use super::signal::Resnapshot;
+use super::stream_lake::{CommitContext, StreamLake};
 use super::stream_table::StreamTable;
 use super::table_map::TableMaps;
 use crate::batch::RowOrigin;
@@ -51,6 +52,7 @@ pub(crate) struct Streamer<'a> {
     pub(super) source: StreamSource,
     /// Stop once this position is committed.
     until: Option<BinlogPosition>,
+    pub(super) lakes: Vec<StreamLake>,
     pub(super) tables: Vec<StreamTable>,
     pub(super) by_name: HashMap<(String, String), usize>,
     pub(super) maps: TableMaps,
@@ -60,6 +62,8 @@ pub(crate) struct Streamer<'a> {
     /// End of the last event.
     pub(super) read_to: u64,
     in_transaction: bool,
+    /// The number of the source transaction that is being read.
+    transaction: u64,
     /// When the last event was logged, in seconds since the epoch.
     event_ts: u32,
     /// GTID of the source transaction that is being read.
@@ -86,7 +90,7 @@ impl<'a> Streamer<'a> {
         pipeline: &'a Pipeline,
         source: StreamSource,
         until: Option<BinlogPosition>,
-        mut tables: Vec<StreamTable>,
+        (lakes, mut tables): (Vec<StreamLake>, Vec<StreamTable>),
         start: BinlogPosition,
     ) -> Result<Self> {
         for table in &mut tables {
@@ -105,6 +109,7 @@ impl<'a> Streamer<'a> {
             pipeline,
             source,
             until,
+            lakes,
             tables,
             by_name,
             maps: TableMaps::default(),
@@ -116,6 +121,7 @@ impl<'a> Streamer<'a> {
             gtids,
             position: start,
             in_transaction: false,
+            transaction: 0,
             buffered: pipeline.env.memory.book(0),
             pending_rows: 0,
             pending_bytes: 0,
@@ -131,9 +137,9 @@ impl<'a> Streamer<'a> {
     pub(crate) async fn run(&mut self, mut stream: BinlogStream) -> Result<StreamEnd> {
         let end = self.follow(&mut stream).await;
         if end.is_err() {
-            for table in &mut self.tables {
-                if let Err(error) = table.lake.abort().await {
-                    tracing::warn!(table = table.lake.name(), %error, "could not undo the open instant; the next start does");
+            for StreamLake { lake, .. } in &mut self.lakes {
+                if let Err(error) = lake.abort().await {
+                    tracing::warn!(table = lake.name(), %error, "could not undo the open instant; the next start does");
                 }
             }
         }
@@ -146,8 +152,8 @@ impl<'a> Streamer<'a> {
                 if self.reached_target() {
                     self.commit().await?;
                     self.pipeline.progress.set_caught_up();
-                    for table in &mut self.tables {
-                        table.lake.finish_services().await;
+                    for lake in &mut self.lakes {
+                        lake.lake.finish_services().await;
                     }
                     return Ok(StreamEnd::CaughtUp);
                 }
@@ -278,8 +284,9 @@ impl<'a> Streamer<'a> {
                 Ok(())
             }
             BinlogEvent::TableMap(map) => {
+                let (tables, lakes) = (&self.tables, &self.lakes);
                 self.maps
-                    .learn(map, &self.by_name, &self.tables, &self.pipeline.config)
+                    .learn(map, &self.by_name, tables, lakes, &self.pipeline.config)
             }
             BinlogEvent::Rows(rows) => self.take_rows(&rows).await,
             BinlogEvent::Xid => self.end_transaction(),
@@ -332,6 +339,7 @@ impl<'a> Streamer<'a> {
     pub(super) fn end_transaction(&mut self) -> Result<()> {
         self.pipeline.progress.transactions.fetch_add(1, Relaxed);
         self.in_transaction = false;
+        self.transaction += 1;
         self.position.pos = self.read_to;
         if let Some(gtid) = self.gtid.take()
             && self.tracks_gtids
@@ -350,7 +358,7 @@ impl<'a> Streamer<'a> {
         if table.holds(&self.position, self.read_to, self.gtid.as_deref()) {
             return Ok(());
         }
-        let before = table.builder.bytes();
+        let (before, rows_before) = (table.builder.bytes(), table.builder.rows());
         let changes = decoder.append(rows, &mut table.builder)? as u64;
         table.builder.note_origin(|| RowOrigin {
             op_ts_seconds: self.event_ts,
@@ -358,6 +366,8 @@ impl<'a> Streamer<'a> {
             position: self.read_to,
             gtid: self.gtid.clone(),
         });
+        let arrived = table.builder.rows() - rows_before;
+        self.lakes[table.lake].note_arrival(index, self.transaction, arrived);
         let grown = table.builder.bytes().saturating_sub(before);
         let bytes = rows.rows.len() as u64;
         table.progress.add_changes(rows.kind, changes, bytes);
@@ -374,8 +384,8 @@ impl<'a> Streamer<'a> {
 
     /// Writes out what is buffered; it becomes visible with the commit.
     async fn flush_all(&mut self) -> Result<()> {
-        for table in &mut self.tables {
-            table.flush().await?;
+        for (lake, mut tables) in by_lake(&mut self.lakes, &mut self.tables) {
+            lake.flush(&mut tables).await?;
         }
         self.buffered.resize(0);
         Ok(())
@@ -408,11 +418,16 @@ impl<'a> Streamer<'a> {
     pub(super) async fn commit(&mut self) -> Result<()> {
         self.note_gtids();
         self.pipeline.progress.set_position(self.position.clone());
-        let (position, pipeline) = (&self.position, &self.pipeline.config.name);
         let counters = self.pipeline.progress.as_ref();
-        let dirty = self.tables.iter_mut().filter(|table| table.is_dirty());
-        let commits = dirty.map(|table| table.commit(pipeline, position, counters));
-        let committed = futures::future::try_join_all(commits).await?.len();
+        let context = CommitContext {
+            pipeline: &self.pipeline.config.name,
+            position: &self.position,
+            counters,
+        };
+        let lakes = by_lake(&mut self.lakes, &mut self.tables);
+        let commits = lakes.map(|(lake, tables)| lake.commit(tables, context));
+        let committed = futures::future::try_join_all(commits).await?;
+        let committed = committed.into_iter().filter(|committed| *committed).count();
         if committed > 0 {
             counters.set_committed();
         }
@@ -431,13 +446,11 @@ impl<'a> Streamer<'a> {
     }
 
     async fn note_position(&mut self) -> Result<()> {
-        let newest = |table: &StreamTable| {
-            table
-                .newest_commit
-                .clone()
-                .map(|instant| (table.lake.name().to_owned(), instant))
+        let newest = |lake: &StreamLake| {
+            let instant = lake.newest_commit.clone()?;
+            Some((lake.lake.name().to_owned(), instant))
         };
-        let tables: BTreeMap<_, _> = self.tables.iter().filter_map(newest).collect();
+        let tables: BTreeMap<_, _> = self.lakes.iter().filter_map(newest).collect();
         let checkpoint = PipelineCheckpoint {
             position: self.position.clone(),
             tables,
@@ -449,4 +462,16 @@ impl<'a> Streamer<'a> {
         self.noted_at = Instant::now();
         Ok(())
     }
+}
+
+/// The lake tables, each with the source tables that feed it and their numbers.
+pub(super) fn by_lake<'a>(
+    lakes: &'a mut [StreamLake],
+    tables: &'a mut [StreamTable],
+) -> impl Iterator<Item = (&'a mut StreamLake, Vec<(usize, &'a mut StreamTable)>)> {
+    let mut fed: Vec<Vec<_>> = lakes.iter().map(|_| Vec::new()).collect();
+    for (number, table) in tables.iter_mut().enumerate() {
+        fed[table.lake].push((number, table));
+    }
+    lakes.iter_mut().zip(fed)
 }

@@ -1,29 +1,26 @@
-//! A table that follows the log: what it holds, what waits for its commit, and the commit.
+//! A source table that follows the log: what the lake holds of it, and what waits for a commit.
 
 use std::sync::Arc;
 
-use table_format::writer::WriteOperation;
-use tokio::time::Instant;
-
-use super::progress::{Phase, Progress, TableProgress};
+use super::progress::{Phase, TableProgress};
 use crate::batch::BatchBuilder;
 use crate::checkpoint::{TableCheckpoint, TableSchema};
 use crate::error::Result;
 use crate::position::{BinlogPosition, GtidSet};
 use crate::schema::SourceTable;
-use crate::sink::LakeTable;
+use crate::sink::Feed;
 
-/// A table that follows the log.
+/// A source table that follows the log.
 #[derive(Debug)]
 pub(crate) struct StreamTable {
     pub(crate) source: Arc<SourceTable>,
-    pub(crate) lake: LakeTable,
-    /// Up to here the table holds everything.
+    /// The number of its lake table among those of the run.
+    pub(super) lake: usize,
+    pub(super) feed: Feed,
+    /// Up to here the lake holds everything.
     pub(crate) held: BinlogPosition,
     /// The same by GTID, where file and offset say nothing on this server.
     held_gtids: Option<GtidSet>,
-    /// Begin time of the newest commit of this pipeline in the table.
-    pub(crate) newest_commit: Option<String>,
     pub(crate) progress: Arc<TableProgress>,
     pub(super) builder: BatchBuilder,
     /// Whether a commit is due although no row changed, to note a position.
@@ -39,20 +36,20 @@ pub(crate) struct StreamTable {
 impl StreamTable {
     pub(crate) fn new(
         schema: TableSchema,
-        lake: LakeTable,
+        lake: usize,
+        feed: Feed,
         held: BinlogPosition,
-        newest_commit: Option<String>,
         progress: Arc<TableProgress>,
     ) -> Result<Self> {
         progress.set_phase(Phase::Stream);
         let source = Arc::new(schema.table);
-        let builder = BatchBuilder::new(Arc::clone(&source))?.with_origins(lake.needs_origin());
+        let builder = BatchBuilder::new(Arc::clone(&source))?.with_origins(feed.needs_origin());
         Ok(Self {
             source,
             lake,
+            feed,
             held,
             held_gtids: None,
-            newest_commit,
             progress,
             builder,
             touched: false,
@@ -74,29 +71,9 @@ impl StreamTable {
     pub(super) fn set_source(&mut self, source: SourceTable) -> Result<()> {
         self.source = Arc::new(source);
         let builder = BatchBuilder::new(Arc::clone(&self.source))?;
-        self.builder = builder.with_origins(self.lake.needs_origin());
+        self.builder = builder.with_origins(self.feed.needs_origin());
         self.touched = true;
         Ok(())
-    }
-
-    /// Whether rows wait for a commit.
-    pub(super) fn has_rows(&self) -> bool {
-        self.builder.rows() > 0 || self.lake.is_open()
-    }
-
-    /// Removes all rows from the lake table, in a commit of its own that reaches `position`.
-    pub(super) async fn truncate(
-        &mut self,
-        pipeline: &str,
-        position: &BinlogPosition,
-        counters: &Progress,
-    ) -> Result<()> {
-        // An overwrite does not go together with a compaction that is planned.
-        self.lake.finish_services().await;
-        self.lake
-            .begin(WriteOperation::InsertOverwriteTable)
-            .await?;
-        self.commit(pipeline, position, counters).await
     }
 
     /// Whether the table holds everything up to offset `read_to` of the file of `position`. What it holds of another server's log,
@@ -114,42 +91,26 @@ impl StreamTable {
             || (self.held.file == position.file && self.held.pos >= read_to)
     }
 
+    /// Whether a commit is due for it.
     pub(super) fn is_dirty(&self) -> bool {
-        self.touched || self.has_rows()
+        self.touched || self.builder.rows() > 0
     }
 
-    pub(super) async fn commit(
-        &mut self,
-        pipeline: &str,
-        position: &BinlogPosition,
-        counters: &Progress,
-    ) -> Result<()> {
-        self.flush().await?;
-        if !self.lake.is_open() {
-            self.lake.begin(WriteOperation::Upsert).await?;
-        }
+    /// What a commit that reaches `position` says of it.
+    pub(super) fn checkpoint(&self, position: &BinlogPosition) -> TableCheckpoint {
         let schema = TableSchema {
             table: self.source.as_ref().clone(),
             shadow: self.shadow.clone(),
             dropped: self.dropped,
         };
-        let checkpoint = TableCheckpoint::new(pipeline, position.clone(), None, schema);
-        let began = Instant::now();
-        let instant = self.lake.commit(&checkpoint).await?;
-        counters.commit_duration.observe(began.elapsed());
-        self.progress.set_committed(counters.now_millis());
-        self.newest_commit = Some(instant.time.to_string());
+        TableCheckpoint::new(position.clone(), None, schema)
+    }
+
+    /// Everything up to `position` is committed.
+    pub(super) fn set_held(&mut self, position: &BinlogPosition, now_millis: i64) {
+        self.progress.set_committed(now_millis);
         self.held = position.clone();
         self.held_gtids = None;
         self.touched = false;
-        Ok(())
-    }
-
-    pub(super) async fn flush(&mut self) -> Result<()> {
-        if self.builder.rows() == 0 {
-            return Ok(());
-        }
-        let batch = self.builder.finish()?;
-        self.lake.upsert(batch).await
     }
 }

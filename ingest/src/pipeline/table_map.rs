@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::stream_lake::StreamLake;
 use super::stream_table::StreamTable;
 use crate::config::PipelineConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +22,7 @@ impl TableMaps {
         map: &TableMap,
         by_name: &HashMap<(String, String), usize>,
         tables: &[StreamTable],
+        lakes: &[StreamLake],
         config: &PipelineConfig,
     ) -> Result<()> {
         let name = (map.database.clone(), map.table.clone());
@@ -45,7 +47,7 @@ impl TableMaps {
                 }));
         }
         let decoder = RowDecoder::try_new(map, Arc::clone(source), identity)
-            .map_err(|error| with_remedy(error, &tables[index]))?;
+            .map_err(|error| with_remedy(error, &tables[index], lakes))?;
         self.by_id.insert(map.table_id, Some((index, decoder)));
         Ok(())
     }
@@ -74,7 +76,7 @@ impl TableMaps {
 }
 
 /// Says what to do about rows that do not look as the columns that are known say: trying again would not help.
-fn with_remedy(error: Error, table: &StreamTable) -> Error {
+fn with_remedy(error: Error, table: &StreamTable, lakes: &[StreamLake]) -> Error {
     if error.kind() != ErrorKind::Conflict {
         return error;
     }
@@ -86,7 +88,7 @@ fn with_remedy(error: Error, table: &StreamTable) -> Error {
     };
     Error::invalid(format!(
         "{error}; {why}: remove the lake table {} and start again to load it anew",
-        table.lake.name()
+        lakes[table.lake].lake.name()
     ))
     .with_source(error)
 }

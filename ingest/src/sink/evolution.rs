@@ -99,6 +99,17 @@ fn relax(fields: &mut [FieldRef], name: &str) {
     }
 }
 
+/// The lake's columns, of which those that rows of `source` come without may be null.
+pub(super) fn relaxed(lake: &SchemaRef, source: &SchemaRef) -> SchemaRef {
+    let mut fields: Vec<FieldRef> = lake.fields().iter().cloned().collect();
+    for field in lake.fields() {
+        if source.column_with_name(field.name()).is_none() {
+            relax(&mut fields, field.name());
+        }
+    }
+    Arc::new(Schema::new(fields))
+}
+
 /// Adds a column of the source to the lake's, or widens the one that is there.
 fn take_in(
     fields: &mut Vec<FieldRef>,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -15,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::assigner::SplitAssigner;
 use super::throttle::Throttle;
 use crate::batch::BatchBuilder;
-use crate::checkpoint::{SnapshotProgress, TableCheckpoint};
+use crate::checkpoint::{LakeCheckpoint, SnapshotProgress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::memory::MemoryPlan;
 use crate::pipeline::progress::{Phase, Progress, TableProgress};
 use crate::schema::SourceTable;
-use crate::sink::LakeTable;
+use crate::sink::{Feed, LakeTable};
 use crate::source::mysql::chunk::{Chunk, KeyRange, read_chunk, read_where};
 use crate::source::mysql::connection::{Connection, MySqlOptions};
+use crate::source::mysql::result_set::RowStream;
 use crate::source::mysql::server_error::server_error_code;
 use table_format::record::RowKind;
 
@@ -41,40 +43,63 @@ pub(crate) struct SnapshotLoader {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// One table to load.
+/// One source table to load.
 #[derive(Debug)]
 pub(crate) struct TableLoad<'a> {
     pub(crate) source: Arc<SourceTable>,
+    pub(crate) feed: &'a mut Feed,
     pub(crate) lake: &'a mut LakeTable,
-    pub(crate) checkpoint: TableCheckpoint,
+    /// What the lake table holds: each commit sets what it says of this source table.
+    pub(crate) checkpoint: &'a mut LakeCheckpoint,
+    /// The number of this source table in the checkpoint.
+    pub(crate) number: usize,
+    /// Whether no rows of other source tables are in the lake table, so that all keys are new.
+    pub(crate) is_first: bool,
     pub(crate) row_bytes_average: u64,
     pub(crate) rows_estimated: u64,
     pub(crate) progress: Arc<TableProgress>,
 }
 
-impl SnapshotLoader {
-    /// Reads what `load.checkpoint` says remains and returns the checkpoint of the last commit: finished, unless a
-    /// shutdown was asked for.
-    pub(crate) async fn load(
-        &self,
-        mut load: TableLoad<'_>,
-    ) -> Result<(Option<CommittedInstant>, TableCheckpoint)> {
-        let Some(snapshot) = load.checkpoint.snapshot.clone() else {
-            return Ok((None, load.checkpoint));
-        };
-        load.progress.set_phase(Phase::Snapshot);
-        load.progress
+impl TableLoad<'_> {
+    fn snapshot_mut(&mut self) -> &mut Option<SnapshotProgress> {
+        &mut self.checkpoint.tables[self.number].snapshot
+    }
+
+    fn begin(&self, rows: u64) {
+        self.progress.set_phase(Phase::Snapshot);
+        self.progress
             .rows_estimated
-            .store(load.rows_estimated, std::sync::atomic::Ordering::Relaxed);
-        load.progress
-            .snapshot_rows
-            .store(snapshot.rows, std::sync::atomic::Ordering::Relaxed);
+            .store(self.rows_estimated, Relaxed);
+        self.progress.snapshot_rows.store(rows, Relaxed);
+    }
+
+    fn new_builder(&self) -> Result<BatchBuilder> {
+        let builder = BatchBuilder::new(Arc::clone(&self.source))?;
+        Ok(builder.with_origins(self.feed.needs_origin()))
+    }
+}
+
+impl SnapshotLoader {
+    /// Reads what the checkpoint says remains, up to the commit that finishes the snapshot, unless a shutdown is asked for.
+    pub(crate) async fn load(&self, mut load: TableLoad<'_>) -> Result<Option<CommittedInstant>> {
+        let Some(snapshot) = load.snapshot_mut().clone() else {
+            return Ok(None);
+        };
+        load.begin(snapshot.rows);
         let assigner = self.assigner(&load, snapshot.remaining).await?;
         let mut rows = snapshot.rows;
         loop {
-            load.lake.begin(WriteOperation::BulkInsert).await?;
             let due = Instant::now() + self.commit_interval * COMMITS_PER_INTERVAL;
-            match self.fill(&load, &assigner, Some(due)).await {
+            let operation = match load.is_first {
+                true => WriteOperation::BulkInsert,
+                false => WriteOperation::Upsert,
+            };
+            load.lake.begin(operation).await?;
+            let filled = match load.is_first {
+                true => self.fill(&load, &assigner, Some(due)).await,
+                false => self.merge(&mut load, &assigner, due).await,
+            };
+            match filled {
                 Ok((read, stats)) => {
                     rows += read;
                     load.lake.add(stats)?;
@@ -86,10 +111,10 @@ impl SnapshotLoader {
             }
             let remaining = assigner.lock().await.remaining();
             let finished = remaining.is_empty();
-            load.checkpoint.snapshot = (!finished).then_some(SnapshotProgress { remaining, rows });
+            *load.snapshot_mut() = (!finished).then_some(SnapshotProgress { remaining, rows });
             let instant = self.commit(&mut load).await?;
             if finished || self.shutdown.is_cancelled() {
-                return Ok((Some(instant), load.checkpoint));
+                return Ok(Some(instant));
             }
         }
     }
@@ -99,18 +124,11 @@ impl SnapshotLoader {
     pub(crate) async fn replace(
         &self,
         mut load: TableLoad<'_>,
-    ) -> Result<(Option<CommittedInstant>, TableCheckpoint)> {
-        let snapshot = load.checkpoint.snapshot.take().unwrap_or(SnapshotProgress {
-            remaining: Vec::new(),
-            rows: 0,
-        });
-        load.progress.set_phase(Phase::Snapshot);
-        let relaxed = std::sync::atomic::Ordering::Relaxed;
-        load.progress
-            .rows_estimated
-            .store(load.rows_estimated, relaxed);
-        load.progress.snapshot_rows.store(0, relaxed);
-        let assigner = self.assigner(&load, snapshot.remaining).await?;
+    ) -> Result<Option<CommittedInstant>> {
+        let remaining = load.snapshot_mut().take();
+        let remaining = remaining.map_or_else(Vec::new, |snapshot| snapshot.remaining);
+        load.begin(0);
+        let assigner = self.assigner(&load, remaining).await?;
         load.lake.finish_services().await;
         load.lake
             .begin(WriteOperation::InsertOverwriteTable)
@@ -127,8 +145,7 @@ impl SnapshotLoader {
             }
         };
         load.lake.add(stats)?;
-        let instant = self.commit(&mut load).await?;
-        Ok((Some(instant), load.checkpoint))
+        Ok(Some(self.commit(&mut load).await?))
     }
 
     /// Reads the rows that meet `condition` and writes them over those that are there, in one commit that reaches no further
@@ -137,31 +154,83 @@ impl SnapshotLoader {
         &self,
         mut load: TableLoad<'_>,
         condition: &str,
-    ) -> Result<(Option<CommittedInstant>, TableCheckpoint)> {
+    ) -> Result<Option<CommittedInstant>> {
         let mut connection = Connection::connect_snapshot(&self.options).await?;
-        let mut builder =
-            BatchBuilder::new(Arc::clone(&load.source))?.with_origins(load.lake.needs_origin());
-        let mut rows = read_where(&mut connection, &load.source, condition).await?;
+        let mut builder = load.new_builder()?;
+        let rows = read_where(&mut connection, &load.source, condition).await?;
         builder.check_result(rows.columns())?;
+        let read = self
+            .write_over(&mut load, rows, &mut builder, RowKind::UpdateAfter)
+            .await?;
+        tracing::info!(table = %load.source, condition, rows = read, "read again");
+        Ok(Some(self.commit(&mut load).await?))
+    }
+
+    /// Reads until everything has been handed out or a commit is due, and writes the rows over those that are there; returns
+    /// how many.
+    async fn merge(
+        &self,
+        load: &mut TableLoad<'_>,
+        assigner: &Mutex<SplitAssigner>,
+        due: Instant,
+    ) -> Result<(u64, Stats)> {
+        let mut connection = Connection::connect_snapshot(&self.options).await?;
+        let mut builder = load.new_builder()?;
+        let is_due = || self.shutdown.is_cancelled() || Instant::now() >= due;
         let mut read = 0;
-        while let Some(row) = rows.next_row().await? {
-            builder.append_binary_row(row, RowKind::UpdateAfter)?;
-            if builder.bytes() >= self.plan.batch_bytes {
-                read += builder.rows() as u64;
-                self.throttle.take(builder.rows() as u64).await;
-                load.lake.upsert(builder.finish()?).await?;
+        while !is_due() {
+            let mut run = assigner.lock().await.next_run().await?;
+            if run.is_empty() {
+                break;
+            }
+            while let Some(chunk) = run.pop_front() {
+                let rows = read_chunk(&mut connection, &load.source, &chunk).await;
+                let rows = rows.map_err(altered_meanwhile)?;
+                builder.check_result(rows.columns())?;
+                read += self
+                    .write_over(load, rows, &mut builder, RowKind::Insert)
+                    .await?;
+                load.progress.chunks.fetch_add(1, Relaxed);
+                if is_due() {
+                    break;
+                }
+            }
+            assigner.lock().await.give_back(run);
+        }
+        Ok((read, Stats::new()))
+    }
+
+    /// Writes rows of the server over those that are there, batch by batch; returns how many.
+    async fn write_over(
+        &self,
+        load: &mut TableLoad<'_>,
+        mut rows: RowStream<'_>,
+        builder: &mut BatchBuilder,
+        kind: RowKind,
+    ) -> Result<u64> {
+        let mut read = 0;
+        loop {
+            let row = rows.next_row().await?;
+            let is_last = row.is_none();
+            if let Some(row) = row {
+                builder.append_binary_row(row, kind)?;
+            }
+            if builder.bytes() >= self.plan.batch_bytes || (is_last && builder.rows() > 0) {
+                let count = builder.rows() as u64;
+                self.throttle.take(count).await;
+                load.lake.upsert(load.feed, builder.finish()?).await?;
+                load.progress.snapshot_rows.fetch_add(count, Relaxed);
+                read += count;
+            }
+            if is_last {
+                return Ok(read);
             }
         }
-        read += builder.rows() as u64;
-        load.lake.upsert(builder.finish()?).await?;
-        tracing::info!(table = %load.source, condition, rows = read, "read again");
-        let instant = self.commit(&mut load).await?;
-        Ok((Some(instant), load.checkpoint))
     }
 
     async fn commit(&self, load: &mut TableLoad<'_>) -> Result<CommittedInstant> {
         let began = Instant::now();
-        let instant = load.lake.commit(&load.checkpoint).await?;
+        let instant = load.lake.commit(load.checkpoint).await?;
         self.counters.commit_duration.observe(began.elapsed());
         load.progress.set_committed(self.counters.now_millis());
         Ok(instant)
@@ -200,11 +269,10 @@ impl SnapshotLoader {
                 connection: None,
                 options: self.options.clone(),
                 assigner: Arc::clone(assigner),
-                builder: BatchBuilder::new(Arc::clone(&load.source))?
-                    .with_origins(load.lake.needs_origin()),
+                builder: load.new_builder()?,
                 batch_bytes: self.plan.batch_bytes,
                 progress: Arc::clone(&load.progress),
-                conform: Box::new(load.lake.conform(&load.source)?),
+                conform: Box::new(load.lake.conform(load.feed, &load.source)?),
                 throttle: self.throttle.clone(),
                 shutdown: self.shutdown.clone(),
                 due,
@@ -294,7 +362,6 @@ impl Reader {
         chunk: &Chunk,
         writer: &mut BulkInsertWriter,
     ) -> Result<()> {
-        use std::sync::atomic::Ordering::Relaxed;
         let table = Arc::clone(self.builder.table());
         let mut rows = read_chunk(connection, &table, chunk)
             .await
@@ -318,9 +385,7 @@ impl Reader {
             self.throttle.take(rows).await;
             writer.write(&(self.conform)(batch.records)?).await?;
             self.rows += rows;
-            self.progress
-                .snapshot_rows
-                .fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
+            self.progress.snapshot_rows.fetch_add(rows, Relaxed);
         }
         Ok(())
     }

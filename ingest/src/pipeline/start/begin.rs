@@ -2,14 +2,16 @@
 
 use table_format::writer::WriteOperation;
 
-use super::{Start, StartTable};
+use super::{Start, StartLake};
 use crate::checkpoint::{PipelineCheckpoint, SnapshotProgress, TableCheckpoint, TableSchema};
-use crate::config::{PositionLost, StartupMode};
+use crate::config::{PipelineConfig, PositionLost, StartupMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::signal::Resnapshot;
+use crate::position::BinlogPosition;
 use crate::source::mysql::backlog::log_files;
 use crate::source::mysql::chunk::initial_range;
+use crate::source::mysql::connection::Connection;
 use crate::source::mysql::discovery::discover;
 use crate::source::mysql::safe_position::current_position;
 use crate::source::mysql::start_position::start_position;
@@ -19,14 +21,21 @@ impl Start {
     pub(super) async fn catch_up_quiet_tables(&mut self, pipeline: &Pipeline) -> Result<()> {
         let noted = PipelineCheckpoint::load(&pipeline.lake, &pipeline.config.name).await?;
         let Some(noted) = noted else { return Ok(()) };
-        for table in &mut self.tables {
-            if let (Some(checkpoint), Some(newest)) = (&mut table.checkpoint, &table.newest_commit)
-                && checkpoint.snapshot.is_none()
-                && noted.covers(table.lake.name(), newest)
-                && noted.position.is_same_server(&checkpoint.position)
-                && noted.position > checkpoint.position
-            {
-                checkpoint.position = noted.position.clone();
+        for lake in &mut self.lakes {
+            let Some(newest) = &lake.newest_commit else {
+                continue;
+            };
+            if !noted.covers(lake.lake.name(), newest) {
+                continue;
+            }
+            let tables = lake.tables.iter_mut();
+            for checkpoint in tables.filter_map(|table| table.checkpoint.as_mut()) {
+                if checkpoint.snapshot.is_none()
+                    && noted.position.is_same_server(&checkpoint.position)
+                    && noted.position > checkpoint.position
+                {
+                    checkpoint.position = noted.position.clone();
+                }
             }
         }
         Ok(())
@@ -36,11 +45,11 @@ impl Start {
     pub(super) async fn choose_loads(&mut self, pipeline: &Pipeline) -> Result<()> {
         for request in Resnapshot::pending(&pipeline.lake, &pipeline.config.name).await? {
             match self
-                .tables
+                .lakes
                 .iter_mut()
-                .find(|table| table.lake.name() == request.lake_table)
+                .find(|lake| lake.lake.name() == request.lake_table)
             {
-                Some(table) => table.request = Some(request),
+                Some(lake) => lake.request = Some(request),
                 None => {
                     tracing::warn!(
                         table = request.lake_table,
@@ -57,16 +66,18 @@ impl Start {
             PositionLost::Snapshot => log_files(&mut self.control).await?,
         };
         let here = current_position(&mut self.control).await?;
-        for table in &mut self.tables {
-            let Some(checkpoint) = &table.checkpoint else {
-                continue;
+        for lake in &mut self.lakes {
+            let is_lost = |position: &BinlogPosition| {
+                let is_there = files.iter().any(|(file, _)| *file == position.file);
+                position.is_same_server(&here) && !position.is_by_gtid() && !is_there
             };
-            let position = &checkpoint.position;
-            let is_there = files.iter().any(|(file, _)| *file == position.file);
-            if position.is_same_server(&here) && !position.is_by_gtid() && !is_there {
-                tracing::warn!(table = table.lake.name(), %position, "the log does not go back so far; loading the table anew");
-                let lake_table = table.lake.name().to_owned();
-                table.request = Some(Resnapshot {
+            let tables = lake.tables.iter();
+            let mut positions =
+                tables.filter_map(|table| Some(&table.checkpoint.as_ref()?.position));
+            if let Some(position) = positions.find(|position| is_lost(position)) {
+                tracing::warn!(table = lake.lake.name(), %position, "the log does not go back so far; loading the table anew");
+                let lake_table = lake.lake.name().to_owned();
+                lake.request = Some(Resnapshot {
                     lake_table,
                     condition: None,
                 });
@@ -77,12 +88,12 @@ impl Start {
 
     /// Gives tables that no commit speaks of, and those that are to be loaded anew, their first checkpoint.
     pub(super) async fn begin_new_tables(&mut self, pipeline: &Pipeline) -> Result<()> {
-        if !self.tables.iter().any(StartTable::is_new) {
+        if !self.tables().any(|(lake, table)| lake.is_new(table)) {
             return Ok(());
         }
         let source = &pipeline.config.source;
         let (mode, server_id) = (&source.startup_mode, source.server_id);
-        let replaces = self.tables.iter().any(StartTable::is_replaced);
+        let replaces = self.lakes.iter().any(StartLake::is_replaced);
         // What is loaded anew is so whatever the mode of the others.
         let initial = StartupMode::Initial;
         let loading = match mode.loads() || replaces {
@@ -96,18 +107,64 @@ impl Start {
             false => Some(start_position(&self.options, &mut self.control, server_id, mode).await?),
         };
         self.require_unaltered().await?;
-        for table in self.tables.iter_mut().filter(|table| table.is_new()) {
-            let is_loaded = mode.loads() || table.is_replaced();
+        let (control, config) = (&mut self.control, &pipeline.config);
+        for lake in &mut self.lakes {
+            let is_loaded = mode.loads() || lake.is_replaced();
             let position = if is_loaded { &loading } else { &following };
-            let Some(position) = position.clone() else {
+            let Some(position) = lake.joining_position().or(position.clone()) else {
                 continue;
             };
-            tracing::info!(table = table.lake.name(), %position, "start position");
+            lake.begin_tables(control, config, &position, is_loaded)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The columns that were looked at before the position was taken are those of the position if nothing has changed since.
+    async fn require_unaltered(&mut self) -> Result<()> {
+        let now = discover(&mut self.control, self.tables_pattern.regex()).await?;
+        for (_, table) in self.tables().filter(|(lake, table)| lake.is_new(table)) {
+            let known = &table.discovered.table;
+            if !now.iter().any(|now| now.table == *known) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("{known} was altered at the moment when it was looked at"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StartLake {
+    /// Where a source table begins that joins others: where these stand, so that a row that moves between them is followed
+    /// in all of them from the same place on.
+    fn joining_position(&self) -> Option<BinlogPosition> {
+        let held = self.tables.iter().filter(|table| !self.is_new(table));
+        let positions = held.filter_map(|table| Some(&table.checkpoint.as_ref()?.position));
+        positions.min().cloned()
+    }
+
+    /// Gives the source tables that are new their first checkpoints.
+    async fn begin_tables(
+        &mut self,
+        control: &mut Connection,
+        config: &PipelineConfig,
+        position: &BinlogPosition,
+        is_loaded: bool,
+    ) -> Result<()> {
+        let replaces = self.is_replaced();
+        let mut begun = false;
+        for table in &mut self.tables {
+            if table.checkpoint.is_some() && !replaces {
+                continue;
+            }
+            tracing::info!(table = %table.discovered.table, %position, "start position");
             let discovered = &table.discovered.table;
-            let chunked = pipeline.config.with_chunk_column(discovered)?;
+            let chunked = config.with_chunk_column(discovered)?;
             let snapshot = match is_loaded {
                 true => Some(SnapshotProgress {
-                    remaining: initial_range(&mut self.control, &chunked)
+                    remaining: initial_range(control, &chunked)
                         .await?
                         .into_iter()
                         .collect(),
@@ -116,28 +173,13 @@ impl Start {
                 false => None,
             };
             let schema = TableSchema::new(discovered.clone());
-            let checkpoint =
-                TableCheckpoint::new(&pipeline.config.name, position, snapshot, schema);
-            if !is_loaded {
-                table.lake.begin(WriteOperation::Upsert).await?;
-                table.newest_commit = Some(table.lake.commit(&checkpoint).await?);
-            }
-            table.checkpoint = Some(checkpoint);
+            table.checkpoint = Some(TableCheckpoint::new(position.clone(), snapshot, schema));
+            begun = true;
         }
-        Ok(())
-    }
-
-    /// The columns that were looked at before the position was taken are those of the position if nothing has changed since.
-    async fn require_unaltered(&mut self) -> Result<()> {
-        let now = discover(&mut self.control, self.tables_pattern.regex()).await?;
-        for table in self.tables.iter().filter(|table| table.is_new()) {
-            let known = &table.discovered.table;
-            if !now.iter().any(|now| now.table == *known) {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!("{known} was altered at the moment when it was looked at"),
-                ));
-            }
+        if begun && !is_loaded {
+            self.lake.begin(WriteOperation::Upsert).await?;
+            let checkpoint = self.checkpoint(&config.name);
+            self.newest_commit = Some(self.lake.commit(&checkpoint).await?);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! From where the log is needed, on the server that it came from or on one that takes over.
 
-use super::{Start, StartTable};
+use super::{Start, StartLake, StartTable};
 use crate::checkpoint::TableCheckpoint;
 use crate::error::{Error, Result};
 use crate::position::{BinlogPosition, GtidSet};
@@ -14,9 +14,8 @@ impl Start {
     pub(in crate::pipeline) async fn position(&mut self) -> Result<BinlogPosition> {
         let here = current_position(&mut self.control).await?;
         let positions = || {
-            self.tables
-                .iter()
-                .filter_map(|table| Some(&table.checkpoint.as_ref()?.position))
+            self.tables()
+                .filter_map(|(_, table)| Some(&table.checkpoint.as_ref()?.position))
         };
         if positions().all(|position| position.is_same_server(&here) && !position.is_by_gtid()) {
             return positions()
@@ -25,7 +24,7 @@ impl Start {
                 .ok_or_else(|| Error::internal("a pipeline without tables has no position"));
         }
         let mut common: Option<GtidSet> = None;
-        for table in &self.tables {
+        for (lake, table) in self.tables() {
             let Some(checkpoint) = &table.checkpoint else {
                 continue;
             };
@@ -36,13 +35,13 @@ impl Start {
                 .as_ref()
                 .filter(|_| here.gtid.is_some());
             let Some(gtid) = gtid.filter(|_| !is_moved || checkpoint.snapshot.is_none()) else {
-                return Err(self.foreign(table, checkpoint, &here));
+                return Err(self.foreign(lake, checkpoint, &here));
             };
             let held: GtidSet = gtid.parse()?;
             common = Some(common.map_or_else(|| held.clone(), |common| common.common(&held)));
             if is_moved {
                 tracing::warn!(
-                    table = table.lake.name(),
+                    table = %table.discovered.table,
                     from = checkpoint.position.server,
                     to = here.server,
                     "the source is another server; reading goes on by GTID"
@@ -57,13 +56,13 @@ impl Start {
     /// A table whose position means nothing here.
     fn foreign(
         &self,
-        table: &StartTable,
+        lake: &StartLake,
         checkpoint: &TableCheckpoint,
         here: &BinlogPosition,
     ) -> Error {
         Error::invalid(format!(
             "{} was read up to {} of {}, but {} is {}, and {}; point source.hostname at that server, or remove the lake table to load it anew",
-            table.lake.name(),
+            lake.lake.name(),
             checkpoint.position,
             checkpoint.position.server,
             self.options.endpoint(),
@@ -77,16 +76,15 @@ impl Start {
 
     /// Names the tables and the server that they were read from, for an error about a position that this one does not know.
     pub(in crate::pipeline) fn origins(&self) -> String {
-        let origin = |table: &StartTable| {
+        let origin = |(lake, table): (&StartLake, &StartTable)| {
             let checkpoint = table.checkpoint.as_ref()?;
             Some(format!(
                 "{} was read from {}",
-                table.lake.name(),
+                lake.lake.name(),
                 checkpoint.position.server
             ))
         };
-        self.tables
-            .iter()
+        self.tables()
             .filter_map(origin)
             .collect::<Vec<_>>()
             .join(", ")

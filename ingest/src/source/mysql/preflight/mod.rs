@@ -4,6 +4,7 @@
 //! log.
 
 mod access;
+mod merged;
 mod settings;
 mod tables;
 
@@ -14,7 +15,7 @@ use regex::Regex;
 use super::connection::{Connection, MySqlOptions};
 use super::server::ServerInfo;
 use crate::Error;
-use crate::config::Transform;
+use crate::config::{Route, Transform};
 use crate::position::BinlogPosition;
 use crate::transform::TransformCompiler;
 
@@ -84,7 +85,9 @@ pub struct PreflightRequest<'a> {
     pub workers: usize,
     /// Which tables get a key by the pipeline file; those need none of their own.
     pub transforms: &'a [Transform],
-    /// What compiles their expressions, to see whether they fit the tables.
+    /// Which lake tables the rows go to.
+    pub routes: &'a [Route],
+    /// What compiles the transforms' expressions, to see whether they fit the tables.
     pub compiler: Option<&'a dyn TransformCompiler>,
     /// Where it will go on, if it ran before.
     pub start: Option<&'a BinlogPosition>,
@@ -113,6 +116,7 @@ async fn run(
     let server = ServerInfo::read(&mut connection).await?;
     settings::check(&server, request, findings);
     access::check(options, &mut connection, &server, request, findings).await?;
-    tables::check(&mut connection, &server, request, findings).await?;
+    let found = tables::check(&mut connection, &server, request, findings).await?;
+    merged::check(&found, request, findings);
     connection.close().await
 }

@@ -1,8 +1,9 @@
-//! Checks of the tables that the pattern names.
+//! Checks of each table that the pattern names.
 
 use super::access::{account, is_denied};
 use super::{Finding, Level, PreflightRequest, of_error};
 use crate::Result;
+use crate::config::record_key;
 use crate::source::mysql::connection::Connection;
 use crate::source::mysql::discovery::{DiscoveredTable, discover_all};
 use crate::source::mysql::server::ServerInfo;
@@ -14,7 +15,7 @@ pub(super) async fn check(
     server: &ServerInfo,
     request: &PreflightRequest<'_>,
     findings: &mut Vec<Finding>,
-) -> Result<()> {
+) -> Result<Vec<DiscoveredTable>> {
     let pattern = request.tables;
     let found = discover_all(connection, pattern).await?;
     let account = account(connection).await?;
@@ -47,7 +48,7 @@ pub(super) async fn check(
         findings.extend(readable(connection, table, &account).await?);
         findings.extend(cascades(connection, table).await?);
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What the definition alone tells.
@@ -66,8 +67,7 @@ fn shape(
     let mut transforms = request.transforms.iter();
     let transform =
         transforms.find(|transform| transform.source_table.matches(&table.database, &table.name));
-    let is_keyed = transform.is_some_and(|transform| !transform.primary_keys.is_empty());
-    if table.primary_key.is_empty() && !is_keyed {
+    if record_key(request.transforms, table).is_empty() {
         let taken = |wanted: &str| {
             table
                 .columns
