@@ -28,6 +28,7 @@ mod memory;
 mod object_store;
 mod operations;
 mod partial_updates;
+mod polling;
 mod query;
 mod reading;
 mod restore;

@@ -10,7 +10,7 @@ use table_format::storage::Storage;
 use table_format::timeline::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::position::BinlogPosition;
+use crate::position::{BinlogPosition, SourcePosition};
 use crate::schema::SourceTable;
 use crate::source::mysql::chunk::KeyRange;
 
@@ -22,22 +22,23 @@ const VERSION: u32 = 2;
 
 /// What a lake table holds of the source tables that feed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LakeCheckpoint {
+pub struct LakeCheckpoint<P = BinlogPosition> {
     version: u32,
     /// The pipeline that feeds the table.
     pub pipeline: String,
+    scan_mode: String,
     /// Its source tables: one, or the shards that are merged.
-    pub tables: Vec<TableCheckpoint>,
+    pub tables: Vec<TableCheckpoint<P>>,
 }
 
 /// What a lake table holds of a source table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableCheckpoint {
+pub struct TableCheckpoint<P = BinlogPosition> {
     /// `database.table` of the source.
     pub source_table: String,
     /// Every source transaction up to here is in the table. While the snapshot is not finished: where the log has to be
     /// read from once it is.
-    pub position: BinlogPosition,
+    pub position: P,
     /// What the snapshot has left to read; `None` once it is finished.
     pub snapshot: Option<SnapshotProgress>,
     /// The source table at `position`: what the rows of the log that come next look like. Missing in checkpoints of older
@@ -80,13 +81,9 @@ pub struct SnapshotProgress {
     pub rows: u64,
 }
 
-impl TableCheckpoint {
+impl<P> TableCheckpoint<P> {
     /// The checkpoint of the table of `schema`.
-    pub fn new(
-        position: BinlogPosition,
-        snapshot: Option<SnapshotProgress>,
-        schema: TableSchema,
-    ) -> Self {
+    pub fn new(position: P, snapshot: Option<SnapshotProgress>, schema: TableSchema) -> Self {
         Self {
             source_table: schema.table.to_string(),
             position,
@@ -96,12 +93,13 @@ impl TableCheckpoint {
     }
 }
 
-impl LakeCheckpoint {
+impl<P: SourcePosition> LakeCheckpoint<P> {
     /// The checkpoint of a lake table that `pipeline` feeds from `tables`.
-    pub fn new(pipeline: &str, tables: Vec<TableCheckpoint>) -> Self {
+    pub fn new(pipeline: &str, tables: Vec<TableCheckpoint<P>>) -> Self {
         Self {
             version: VERSION,
             pipeline: pipeline.to_owned(),
+            scan_mode: P::SCAN_MODE.to_owned(),
             tables,
         }
     }
@@ -129,7 +127,8 @@ impl LakeCheckpoint {
     /// Reads the checkpoint out of a commit's extra metadata.
     ///
     /// # Errors
-    /// `Corrupt` if there is none or it cannot be read; `Unsupported` if a newer version wrote it.
+    /// `Corrupt` if there is none or it cannot be read; `Unsupported` if a newer version wrote it; `Invalid` if the table was
+    /// read in another `scan.mode`.
     pub fn from_extra_metadata(table: &str, extra: &BTreeMap<String, String>) -> Result<Self> {
         let text = extra.get(CHECKPOINT_KEY).map_or("", String::as_str);
         let corrupt = |error: serde_json::Error| {
@@ -137,6 +136,14 @@ impl LakeCheckpoint {
             Error::new(ErrorKind::Corrupt, message).with_source(error)
         };
         let head: Head = serde_json::from_str(text).map_err(corrupt)?;
+        if head.scan_mode != P::SCAN_MODE {
+            return Err(Error::invalid(format!(
+                "{table} was read with scan.mode `{}`, and the pipeline file says `{}`: positions of one mean nothing to the other; \
+                 keep the mode, or remove the lake table to load it anew",
+                head.scan_mode,
+                P::SCAN_MODE
+            )));
+        }
         match head.version {
             1 => {
                 let only = serde_json::from_str(text).map_err(corrupt)?;
@@ -155,6 +162,12 @@ impl LakeCheckpoint {
 struct Head {
     version: u32,
     pipeline: String,
+    #[serde(default = "log")]
+    scan_mode: String,
+}
+
+fn log() -> String {
+    BinlogPosition::SCAN_MODE.to_owned()
 }
 
 /// Up to where the log needs to be read no more, for tables that had no change since their last commit.
@@ -233,7 +246,8 @@ mod tests {
         let old = format!(
             r#"{{"version":1,"pipeline":"p","source_table":"shop.t","position":{position},"snapshot":null}}"#
         );
-        let read = LakeCheckpoint::from_extra_metadata("shop.t", &extra(&old)).unwrap();
+        let read: LakeCheckpoint =
+            LakeCheckpoint::from_extra_metadata("shop.t", &extra(&old)).unwrap();
         assert_eq!(read.pipeline, "p");
         assert_eq!(read.source_tables(), "shop.t");
         assert_eq!(read.tables[0].position.pos, 7);
@@ -246,13 +260,25 @@ mod tests {
 
     #[test]
     fn what_is_no_checkpoint_is_refused() {
-        let read = |text: &str| LakeCheckpoint::from_extra_metadata("shop.t", &extra(text));
+        let read = |text: &str| {
+            LakeCheckpoint::<BinlogPosition>::from_extra_metadata("shop.t", &extra(text))
+        };
         let kind = |text: &str| read(text).unwrap_err().kind();
         assert_eq!(kind(""), ErrorKind::Corrupt);
-        assert_eq!(kind(r#"{"version":2,"pipeline":"p"}"#), ErrorKind::Corrupt);
+        assert_eq!(
+            kind(r#"{"version":2,"pipeline":"p","scan_mode":"log"}"#),
+            ErrorKind::Corrupt
+        );
         assert_eq!(
             kind(r#"{"version":3,"pipeline":"p","tables":[]}"#),
             ErrorKind::Unsupported
         );
+    }
+
+    #[test]
+    fn positions_of_another_scan_mode_are_refused() {
+        let text = r#"{"version":2,"pipeline":"p","scan_mode":"query","tables":[]}"#;
+        let error = LakeCheckpoint::<BinlogPosition>::from_extra_metadata("shop.t", &extra(text));
+        assert!(error.unwrap_err().to_string().contains("scan.mode `query`"));
     }
 }

@@ -1,5 +1,6 @@
 //! Validated settings of a pipeline; the binary fills them from the pipeline file.
 
+mod query_scan;
 mod schema_change;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use regex::Regex;
 
 use crate::batch::ORIGIN_COLUMNS;
 use crate::schema::SourceTable;
+pub use query_scan::{QueryScan, ScanMode};
 pub use schema_change::{SchemaChangeBehavior, SchemaChangeBehaviors, SchemaChangeKind};
 
 /// Where reading starts for a table that has no checkpoint yet.
@@ -128,6 +130,8 @@ pub struct SourceConfig {
     pub tables: TablePattern,
     /// First id under which the binlog dump registers; unique among the server's replicas.
     pub server_id: u32,
+    /// How changes are found.
+    pub scan_mode: ScanMode,
     /// Where to start; default initial.
     pub startup_mode: StartupMode,
     /// What a purged log means.

@@ -1,13 +1,16 @@
 //! How far a source has been read: totally ordered within one server, and serialisable into a lake commit.
 
 mod gtid;
+mod query;
 
 use std::cmp::Ordering;
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use gtid::GtidSet;
+pub use query::QueryPosition;
 
 use crate::Result;
 
@@ -26,6 +29,22 @@ pub struct BinlogPosition {
     pub gtid: Option<String>,
     /// Whose log it is: MySQL's server_uuid, MariaDB's server_id.
     pub server: String,
+}
+
+/// How far a source has been read, as a checkpoint carries it.
+pub trait SourcePosition:
+    Clone + fmt::Debug + fmt::Display + Serialize + DeserializeOwned + Send + Sync
+{
+    /// The `scan.mode` that it belongs to.
+    const SCAN_MODE: &'static str;
+}
+
+impl SourcePosition for BinlogPosition {
+    const SCAN_MODE: &'static str = "log";
+}
+
+impl SourcePosition for QueryPosition {
+    const SCAN_MODE: &'static str = "query";
 }
 
 impl BinlogPosition {

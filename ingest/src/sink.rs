@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::leases::Leases;
 use crate::pipeline::progress::TableProgress;
 use crate::pipeline::services::TableServices;
+use crate::position::SourcePosition;
 use crate::schema::{ColumnChange, SourceTable, TableChange};
 pub(crate) use feed::Feed;
 pub(crate) use merge::Arrivals;
@@ -99,7 +100,9 @@ impl LakeTable {
     }
 
     /// The newest checkpoint in the table's commits, and the commit that carries it.
-    pub(crate) async fn checkpoint(&self) -> Result<Option<(Instant, LakeCheckpoint)>> {
+    pub(crate) async fn checkpoint<P: SourcePosition>(
+        &self,
+    ) -> Result<Option<(Instant, LakeCheckpoint<P>)>> {
         match self.table.last_extra_metadata(CHECKPOINT_KEY).await? {
             None => Ok(None),
             Some((instant, extra)) => Ok(Some((
@@ -249,11 +252,14 @@ impl LakeTable {
     }
 
     /// Completes the open instant: its data and `checkpoint` become visible together.
-    pub(crate) async fn commit(&mut self, checkpoint: &LakeCheckpoint) -> Result<Instant> {
+    pub(crate) async fn commit<P: SourcePosition>(
+        &mut self,
+        checkpoint: &LakeCheckpoint<P>,
+    ) -> Result<Instant> {
         let transaction = self.open.take().ok_or_else(|| no_instant(&self.name))?;
         let instant = transaction.commit(checkpoint.to_extra_metadata()?).await?;
-        let position = checkpoint.tables.iter().map(|table| &table.position).min();
-        let position = position.map(ToString::to_string);
+        let position = checkpoint.tables.first();
+        let position = position.map(|table| table.position.to_string());
         tracing::info!(table = self.name, instant = %instant.time, position, "committed");
         self.services.begin();
         Ok(instant)

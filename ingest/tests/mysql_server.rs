@@ -261,6 +261,7 @@ async fn tables_are_found_checked_and_cut(#[case] version: &str) {
     }
     let request = PreflightRequest {
         tables: &pattern,
+        scan_mode: &ingest::config::ScanMode::Log,
         server_id: 7300,
         workers: 2,
         transforms: &[],

@@ -17,6 +17,7 @@ async fn look(
     let tables = Regex::new(pattern).unwrap();
     let request = PreflightRequest {
         tables: &tables,
+        scan_mode: &ingest::config::ScanMode::Log,
         server_id: 7100,
         workers: 2,
         transforms: &[],

@@ -85,6 +85,7 @@ async fn source_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failur
     let options = MySqlOptions::from_config(&config.source)?;
     let request = PreflightRequest {
         tables: config.source.tables.regex(),
+        scan_mode: &config.source.scan_mode,
         server_id: config.source.server_id,
         workers: WORKERS,
         transforms: &config.transforms,

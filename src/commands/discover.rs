@@ -1,6 +1,6 @@
 //! `lakebed discover`: the tables of a server, and a pipeline file to start from.
 
-use ingest::config::Secret;
+use ingest::config::{ScanMode, Secret};
 use ingest::source::mysql::connection::{Connection, MySqlOptions};
 use ingest::source::mysql::discovery::{DiscoveredTable, discover_all};
 use ingest::source::mysql::preflight::{Finding, Level, PreflightRequest, preflight};
@@ -69,6 +69,7 @@ pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
     connection.close().await?;
     let request = PreflightRequest {
         tables: &regex,
+        scan_mode: &ScanMode::Log,
         server_id: SERVER_ID,
         workers: 1,
         transforms: &[],

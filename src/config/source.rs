@@ -1,6 +1,8 @@
 //! The block `source` of the pipeline file.
 
-use ingest::config::{PositionLost, Secret, SourceConfig, TablePattern};
+use ingest::config::{
+    PositionLost, QueryScan, ScanMode, Secret, SourceConfig, StartupMode, TablePattern,
+};
 
 use super::error::ConfigError;
 use super::section::Section;
@@ -29,6 +31,15 @@ pub(super) fn parse(mut source: Section<'_>) -> Result<SourceConfig, ConfigError
         "a number of rows",
         rows,
     )?;
+    let scan_mode = scan_mode(&mut source)?;
+    let startup_mode = startup::parse(&mut source)?;
+    if matches!(scan_mode, ScanMode::Query(_))
+        && !startup_mode.loads()
+        && startup_mode != StartupMode::LatestOffset
+    {
+        let message = "names a place in the log, which scan.mode query does not read: use initial, snapshot or latest-offset";
+        return Err(source.error("scan.startup.mode", message));
+    }
     let config = SourceConfig {
         hostname: source.required("hostname")?,
         port: source
@@ -38,7 +49,8 @@ pub(super) fn parse(mut source: Section<'_>) -> Result<SourceConfig, ConfigError
         password: Secret::new(source.text("password")?.unwrap_or_default()),
         tables: source.pattern("tables")?,
         server_id: server_id.unwrap_or(SERVER_ID),
-        startup_mode: startup::parse(&mut source)?,
+        scan_mode,
+        startup_mode,
         position_lost: source
             .choice(
                 "scan.position-lost",
@@ -75,10 +87,49 @@ fn ssl_mode(source: &mut Section<'_>) -> Result<&'static str, ConfigError> {
     Ok(source.choice("ssl-mode", &MODES)?.unwrap_or("preferred"))
 }
 
-/// `DATABASE.TABLE:COLUMN`, several of them separated by `;`.
+/// `scan.mode`, and how it is done by queries.
+fn scan_mode(source: &mut Section<'_>) -> Result<ScanMode, ConfigError> {
+    let is_query = source.choice("scan.mode", &[("log", false), ("query", true)])?;
+    let default = QueryScan::default();
+    let (incrementing, timestamp, interval) = (
+        columns(source, "scan.query.incrementing.column")?,
+        columns(source, "scan.query.timestamp.column")?,
+        source.duration("scan.query.interval")?,
+    );
+    let (delay, time_zone) = (
+        source.duration("scan.query.delay")?,
+        source.text("scan.query.time-zone")?,
+    );
+    if is_query != Some(true) {
+        let is_set = interval.is_some() || delay.is_some() || time_zone.is_some();
+        if is_set || !incrementing.is_empty() || !timestamp.is_empty() {
+            return Err(source.error(
+                "scan.mode",
+                "has to be `query` for scan.query.* to mean something",
+            ));
+        }
+        return Ok(ScanMode::Log);
+    }
+    Ok(ScanMode::Query(QueryScan {
+        interval: interval.unwrap_or(default.interval),
+        delay: delay.unwrap_or(default.delay),
+        time_zone,
+        incrementing,
+        timestamp,
+    }))
+}
+
 fn chunk_columns(source: &mut Section<'_>) -> Result<Vec<(TablePattern, String)>, ConfigError> {
+    columns(source, "scan.incremental.snapshot.chunk.key-column")
+}
+
+/// `DATABASE.TABLE:COLUMN`, several of them separated by `;`, or a column that all tables have.
+fn columns(
+    source: &mut Section<'_>,
+    key: &'static str,
+) -> Result<Vec<(TablePattern, String)>, ConfigError> {
     let item = |item: &str| {
-        let (table, column) = item.rsplit_once(':')?;
+        let (table, column) = item.rsplit_once(':').unwrap_or((".*", item));
         Some((
             table.trim().parse::<TablePattern>().ok()?,
             column.trim().to_owned(),
@@ -93,7 +144,10 @@ fn chunk_columns(source: &mut Section<'_>) -> Result<Vec<(TablePattern, String)>
             .map(item)
             .collect::<Option<Vec<(TablePattern, String)>>>()
     };
-    let key = "scan.incremental.snapshot.chunk.key-column";
-    let chosen = source.parsed(key, "a list such as shop.orders:created", items)?;
+    let chosen = source.parsed(
+        key,
+        "a column, or a list such as shop.orders:created",
+        items,
+    )?;
     Ok(chosen.unwrap_or_default())
 }

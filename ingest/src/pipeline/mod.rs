@@ -6,6 +6,7 @@
 mod lag;
 pub(crate) mod leases;
 pub(crate) mod memory;
+mod poll;
 pub(crate) mod progress;
 mod retry;
 mod schema_change;
@@ -25,8 +26,9 @@ use table_format::env::Env;
 use table_format::storage::Storage;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{PipelineConfig, StartupMode};
+use crate::config::{PipelineConfig, ScanMode, StartupMode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::source::mysql::connection::MySqlOptions;
 use crate::source::mysql::dump::BinlogStream;
 use crate::source::mysql::safe_position::current_position;
 use crate::source::mysql::server::ServerInfo;
@@ -140,11 +142,23 @@ impl Pipeline {
         }
     }
 
+    /// How to reach the source, with what is buffered booked.
+    fn source_options(&self) -> Result<MySqlOptions> {
+        Ok(MySqlOptions {
+            memory: self.env.memory.clone(),
+            ..MySqlOptions::from_config(&self.config.source)?
+        })
+    }
+
     async fn run_once(&self, mode: RunMode, backoff: &mut Backoff) -> Result<StreamEnd> {
+        if let ScanMode::Query(scan) = &self.config.source.scan_mode {
+            return self.poll(scan, mode, backoff).await;
+        }
         let mut start = Start::prepare(self).await?;
         backoff.reset();
         self.progress.set_connected();
-        self.load_snapshots(&mut start).await?;
+        let options = start.options.clone();
+        self.load_snapshots(&options, &mut start.lakes).await?;
         if self.shutdown.is_cancelled() {
             return Ok(StreamEnd::ShutDown);
         }
@@ -155,7 +169,6 @@ impl Pipeline {
             RunMode::Continuous => None,
             RunMode::UntilCurrent => Some(current_position(&mut start.control).await?),
         };
-        let options = start.options.clone();
         let is_mariadb = ServerInfo::read(&mut start.control).await?.is_mariadb();
         let position = start.position().await?;
         let origins = start.origins();

@@ -12,27 +12,31 @@ use super::progress::TableProgress;
 use super::signal::Resnapshot;
 use super::stream_lake::StreamLake;
 use super::stream_table::StreamTable;
-use crate::checkpoint::{LakeCheckpoint, TableCheckpoint, TableSchema};
+use crate::checkpoint::{LakeCheckpoint, SnapshotProgress, TableCheckpoint, TableSchema};
 use crate::config::{PipelineConfig, TablePattern, record_key};
 use crate::error::{Error, ErrorKind, Result};
+use crate::position::{BinlogPosition, SourcePosition};
+use crate::schema::SourceTable;
 use crate::sink::{Feed, LakeTable};
+use crate::source::mysql::chunk::initial_range;
 use crate::source::mysql::connection::{Connection, MySqlOptions};
 use crate::source::mysql::discovery::{DiscoveredTable, discover};
 use table_format::timeline::Instant;
+use table_format::writer::WriteOperation;
 
 /// A captured source table with what its lake table says of it.
-pub(super) struct StartTable {
-    discovered: DiscoveredTable,
-    feed: Feed,
-    checkpoint: Option<TableCheckpoint>,
-    progress: Arc<TableProgress>,
+pub(super) struct StartTable<P = BinlogPosition> {
+    pub(super) discovered: DiscoveredTable,
+    pub(super) feed: Feed,
+    pub(super) checkpoint: Option<TableCheckpoint<P>>,
+    pub(super) progress: Arc<TableProgress>,
 }
 
 /// A lake table with the source tables that feed it: one, or shards that are merged.
-pub(super) struct StartLake {
-    lake: LakeTable,
+pub(super) struct StartLake<P = BinlogPosition> {
+    pub(super) lake: LakeTable,
     newest_commit: Option<Instant>,
-    tables: Vec<StartTable>,
+    pub(super) tables: Vec<StartTable<P>>,
     /// Whether it held a checkpoint at the start.
     checkpoint_is_there: bool,
     /// A request to load it anew.
@@ -44,48 +48,23 @@ pub(super) struct Start {
     pub(super) options: MySqlOptions,
     pub(super) control: Connection,
     tables_pattern: TablePattern,
-    lakes: Vec<StartLake>,
+    pub(super) lakes: Vec<StartLake>,
 }
 
 impl Start {
     /// Connects, finds the tables and opens or creates their lake tables.
     pub(super) async fn prepare(pipeline: &Pipeline) -> Result<Self> {
-        let config = &pipeline.config;
-        let options = MySqlOptions {
-            memory: pipeline.env.memory.clone(),
-            ..MySqlOptions::from_config(&config.source)?
-        };
+        let options = pipeline.source_options()?;
         let mut control = Connection::connect(&options).await?;
-        let discovered = discover(&mut control, config.source.tables.regex()).await?;
-        if discovered.is_empty() {
-            return Err(Error::invalid(format!(
-                "no table of {} matches source.tables `{}`; it is a regular expression on DATABASE.TABLE",
-                options.endpoint(),
-                config.source.tables
-            )));
-        }
-        let names = discovered
-            .iter()
-            .map(|found| found.table.to_string())
-            .collect();
-        pipeline.progress.keep_tables(&names);
-        let mut by_lake: BTreeMap<String, Vec<DiscoveredTable>> = BTreeMap::new();
-        for found in discovered {
-            let (database, table) = (&found.table.database, &found.table.name);
-            let lake = config.sink_table(database, table);
-            by_lake.entry(lake).or_default().push(found);
-        }
-        let mut lakes = Vec::with_capacity(by_lake.len());
-        for discovered in by_lake.into_values() {
-            lakes.push(StartLake::open(pipeline, discovered).await?);
-        }
+        let lakes = StartLake::open_all(pipeline, &mut control).await?;
         let mut start = Self {
             options,
             control,
-            tables_pattern: config.source.tables.clone(),
+            tables_pattern: pipeline.config.source.tables.clone(),
             lakes,
         };
         start.catch_up_quiet_tables(pipeline).await?;
+        take_requests(pipeline, &mut start.lakes).await?;
         start.choose_loads(pipeline).await?;
         start.begin_new_tables(pipeline).await?;
         Ok(start)
@@ -112,7 +91,7 @@ impl Start {
     }
 }
 
-impl StartTable {
+impl<P: SourcePosition> StartTable<P> {
     fn new(pipeline: &Pipeline, discovered: DiscoveredTable) -> Result<Self> {
         let (config, source) = (&pipeline.config, &discovered.table);
         if record_key(&config.transforms, source).is_empty() {
@@ -129,6 +108,34 @@ impl StartTable {
         })
     }
 
+    /// Gives it its first checkpoint: from `position` on, with all its rows still to be read if it is loaded.
+    async fn begin(
+        &mut self,
+        control: &mut Connection,
+        config: &PipelineConfig,
+        position: P,
+        is_loaded: bool,
+    ) -> Result<()> {
+        let discovered = &self.discovered.table;
+        tracing::info!(table = %discovered, %position, "start position");
+        let snapshot = match is_loaded {
+            true => {
+                let chunked = config.with_chunk_column(discovered)?;
+                let range = initial_range(control, &chunked).await?;
+                Some(SnapshotProgress {
+                    remaining: range.into_iter().collect(),
+                    rows: 0,
+                })
+            }
+            false => None,
+        };
+        let schema = TableSchema::new(discovered.clone());
+        self.checkpoint = Some(TableCheckpoint::new(position, snapshot, schema));
+        Ok(())
+    }
+}
+
+impl StartTable {
     fn into_stream_table(self, lake: usize) -> Result<StreamTable> {
         let source = self.discovered.table;
         let Some(checkpoint) = self.checkpoint else {
@@ -142,16 +149,102 @@ impl StartTable {
     }
 }
 
-impl StartLake {
+/// Finds the requests to load tables anew.
+pub(super) async fn take_requests<P>(
+    pipeline: &Pipeline,
+    lakes: &mut [StartLake<P>],
+) -> Result<()> {
+    for request in Resnapshot::pending(&pipeline.lake, &pipeline.config.name).await? {
+        match lakes
+            .iter_mut()
+            .find(|lake| lake.lake.name() == request.lake_table)
+        {
+            Some(lake) => lake.request = Some(request),
+            None => {
+                tracing::warn!(
+                    table = request.lake_table,
+                    "is to be loaded anew, and is none of the pipeline's"
+                );
+                request
+                    .remove(&pipeline.lake, &pipeline.config.name)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl<P> StartLake<P> {
     /// Whether all of it is loaded anew, over what is there.
-    fn is_replaced(&self) -> bool {
+    pub(super) fn is_replaced(&self) -> bool {
         let request = self.request.as_ref();
         self.checkpoint_is_there && request.is_some_and(|request| request.condition.is_none())
     }
 
     /// Whether a source table of it has to be given a first checkpoint.
-    fn is_new(&self, table: &StartTable) -> bool {
+    pub(super) fn is_new(&self, table: &StartTable<P>) -> bool {
         table.checkpoint.is_none() || self.is_replaced()
+    }
+}
+
+impl<P: SourcePosition> StartLake<P> {
+    /// Gives the source tables that are new their first checkpoints, at their `position`. Unless they are loaded, these are
+    /// committed.
+    pub(super) async fn begin_tables(
+        &mut self,
+        control: &mut Connection,
+        config: &PipelineConfig,
+        position: impl Fn(&SourceTable) -> Result<P> + Send,
+        is_loaded: bool,
+    ) -> Result<()> {
+        let replaces = self.is_replaced();
+        let mut begun = false;
+        for table in &mut self.tables {
+            if table.checkpoint.is_some() && !replaces {
+                continue;
+            }
+            let position = position(&table.discovered.table)?;
+            table.begin(control, config, position, is_loaded).await?;
+            begun = true;
+        }
+        if begun && !is_loaded {
+            self.lake.begin(WriteOperation::Upsert).await?;
+            let checkpoint = self.checkpoint(&config.name);
+            self.newest_commit = Some(self.lake.commit(&checkpoint).await?);
+        }
+        Ok(())
+    }
+
+    /// Finds the source tables, and opens or creates the lake tables that they go to.
+    pub(super) async fn open_all(
+        pipeline: &Pipeline,
+        control: &mut Connection,
+    ) -> Result<Vec<Self>> {
+        let config = &pipeline.config;
+        let discovered = discover(control, config.source.tables.regex()).await?;
+        if discovered.is_empty() {
+            return Err(Error::invalid(format!(
+                "no table of {} matches source.tables `{}`; it is a regular expression on DATABASE.TABLE",
+                control.endpoint(),
+                config.source.tables
+            )));
+        }
+        let names = discovered
+            .iter()
+            .map(|found| found.table.to_string())
+            .collect();
+        pipeline.progress.keep_tables(&names);
+        let mut by_lake: BTreeMap<String, Vec<DiscoveredTable>> = BTreeMap::new();
+        for found in discovered {
+            let (database, table) = (&found.table.database, &found.table.name);
+            let lake = config.sink_table(database, table);
+            by_lake.entry(lake).or_default().push(found);
+        }
+        let mut lakes = Vec::with_capacity(by_lake.len());
+        for discovered in by_lake.into_values() {
+            lakes.push(StartLake::open(pipeline, discovered).await?);
+        }
+        Ok(lakes)
     }
 
     /// Opens or creates the lake table of these source tables.
@@ -179,7 +272,7 @@ impl StartLake {
         if let Some(checkpoint) = checkpoint {
             require_ours(&config.name, &lake, &checkpoint, &tables)?;
             for held in checkpoint.tables {
-                let name = |table: &&mut StartTable| {
+                let name = |table: &&mut StartTable<P>| {
                     table.discovered.table.to_string() == held.source_table
                 };
                 if let Some(table) = tables.iter_mut().find(name) {
@@ -213,7 +306,7 @@ impl StartLake {
     }
 
     /// What a commit says of its source tables, those that have no checkpoint yet left out.
-    fn checkpoint(&self, pipeline: &str) -> LakeCheckpoint {
+    pub(super) fn checkpoint(&self, pipeline: &str) -> LakeCheckpoint<P> {
         let tables = self.tables.iter();
         let held = tables.filter_map(|table| table.checkpoint.clone());
         LakeCheckpoint::new(pipeline, held.collect())
@@ -221,8 +314,8 @@ impl StartLake {
 }
 
 /// Shards that are merged have to be keyed alike.
-fn require_one_key(config: &PipelineConfig, tables: &[StartTable]) -> Result<()> {
-    let key = |table: &StartTable| record_key(&config.transforms, &table.discovered.table);
+fn require_one_key<P>(config: &PipelineConfig, tables: &[StartTable<P>]) -> Result<()> {
+    let key = |table: &StartTable<P>| record_key(&config.transforms, &table.discovered.table);
     let Some((first, rest)) = tables.split_first() else {
         return Ok(());
     };
@@ -240,13 +333,13 @@ fn require_one_key(config: &PipelineConfig, tables: &[StartTable]) -> Result<()>
     }
 }
 
-fn require_ours(
+fn require_ours<P: SourcePosition>(
     pipeline: &str,
     lake: &LakeTable,
-    checkpoint: &LakeCheckpoint,
-    tables: &[StartTable],
+    checkpoint: &LakeCheckpoint<P>,
+    tables: &[StartTable<P>],
 ) -> Result<()> {
-    let is_fed_by = |table: &StartTable| {
+    let is_fed_by = |table: &StartTable<P>| {
         let name = table.discovered.table.to_string();
         checkpoint
             .tables

@@ -9,9 +9,9 @@ use table_format::table::Table;
 
 use super::services::pending_services;
 use crate::checkpoint::{CHECKPOINT_KEY, LakeCheckpoint, PipelineCheckpoint, TableCheckpoint};
-use crate::config::PipelineConfig;
+use crate::config::{PipelineConfig, ScanMode};
 use crate::error::{Error, Result};
-use crate::position::BinlogPosition;
+use crate::position::{BinlogPosition, QueryPosition, SourcePosition};
 use crate::sink::lake_location;
 use crate::source::mysql::backlog::{bytes_behind, log_files, next_event_time};
 use crate::source::mysql::connection::{Connection, MySqlOptions};
@@ -91,7 +91,7 @@ pub async fn status(config: &PipelineConfig, clock: &dyn Clock) -> Result<Pipeli
         pipeline: config.name.clone(),
         source: options.endpoint(),
         source_error,
-        source_position: source.map(|source| source.end.to_string()),
+        source_position: source.and_then(|source| Some(source.end?.to_string())),
         tables,
     })
 }
@@ -113,7 +113,8 @@ fn lake_tables<'a>(
 
 /// What the source says.
 struct Source {
-    end: BinlogPosition,
+    /// The end of its log, where that is read.
+    end: Option<BinlogPosition>,
     files: Vec<(String, u64)>,
     tables: Vec<DiscoveredTable>,
 }
@@ -122,8 +123,11 @@ impl Source {
     async fn ask(config: &PipelineConfig, options: &MySqlOptions) -> Result<Self> {
         let mut connection = Connection::connect(options).await?;
         let tables = discover(&mut connection, config.source.tables.regex()).await?;
-        let end = current_position(&mut connection).await?;
-        let files = log_files(&mut connection).await?;
+        let (mut end, mut files) = (None, Vec::new());
+        if let ScanMode::Log = config.source.scan_mode {
+            end = Some(current_position(&mut connection).await?);
+            files = log_files(&mut connection).await?;
+        }
         connection.close().await?;
         Ok(Self { end, files, tables })
     }
@@ -135,11 +139,12 @@ impl Source {
         position: &BinlogPosition,
         clock: &dyn Clock,
     ) -> (Option<u64>, Option<i64>) {
-        if !position.is_same_server(&self.end) {
+        let end = self.end.as_ref().filter(|end| position.is_same_server(end));
+        let Some(end) = end else {
             return (None, None);
-        }
+        };
         let bytes = bytes_behind(&self.files, &position.file, position.pos);
-        if *position >= self.end {
+        if position >= end {
             return (bytes, Some(0));
         }
         let seconds = match next_event_time(options, config.source.server_id, position).await {
@@ -158,7 +163,7 @@ impl Source {
 struct LakeStatus {
     /// Names and what all its source tables have in common.
     common: TableStatus,
-    checkpoint: Option<LakeCheckpoint>,
+    held: Vec<HeldTable>,
     /// Up to where it holds everything although no commit says so.
     noted: Option<BinlogPosition>,
 }
@@ -172,7 +177,7 @@ impl LakeStatus {
         let location = lake_location(config, lake_table);
         let mut status = Self {
             common: TableStatus::new(lake_table, &location),
-            checkpoint: None,
+            held: Vec::new(),
             noted: None,
         };
         let table = match Table::open(&location).await {
@@ -192,8 +197,14 @@ impl LakeStatus {
         status.common.last_commit = newest.map(|instant| instant.time.to_string());
         let carried = table.last_extra_metadata(CHECKPOINT_KEY).await;
         if let Some((instant, extra)) = carried.map_err(|error| named(error.into()))? {
-            let checkpoint = LakeCheckpoint::from_extra_metadata(lake_table, &extra)?;
-            status.checkpoint = Some(checkpoint);
+            status.held = match config.source.scan_mode {
+                ScanMode::Log => held(lake_table, &extra, |position: BinlogPosition| {
+                    HeldPosition::Log(position)
+                })?,
+                ScanMode::Query(_) => held(lake_table, &extra, |position: QueryPosition| {
+                    HeldPosition::Query(position.to_string())
+                })?,
+            };
             let noted = noted.filter(|noted| noted.covers(lake_table, &instant));
             status.noted = noted.map(|noted| noted.position.clone());
         }
@@ -202,7 +213,7 @@ impl LakeStatus {
 
     /// The source tables, those of today and those that it was fed from, with their positions.
     fn tables(&self, found: &[&DiscoveredTable]) -> Vec<(TableStatus, Option<BinlogPosition>)> {
-        let held = self.checkpoint.iter().flat_map(|held| &held.tables);
+        let held = self.held.iter();
         let held = held.map(|held| (held.source_table.clone(), Some(held)));
         let mut tables: BTreeMap<_, _> = held.collect();
         for found in found {
@@ -211,14 +222,14 @@ impl LakeStatus {
         if tables.is_empty() {
             return vec![(self.common.clone(), None)];
         }
-        let status = |(name, held): (String, Option<&TableCheckpoint>)| {
+        let status = |(name, held): (String, Option<&HeldTable>)| {
             let found = found.iter().find(|found| found.table.to_string() == name);
             let mut status = TableStatus {
                 table: name,
                 rows_estimated: found.map(|found| found.rows_estimated),
                 ..self.common.clone()
             };
-            let position = held.map(|held| status.take(held, self.noted.as_ref()));
+            let position = held.and_then(|held| status.take(held, self.noted.as_ref()));
             (status, position)
         };
         tables.into_iter().map(status).collect()
@@ -244,24 +255,59 @@ impl TableStatus {
         }
     }
 
-    /// Takes in what the lake holds of it, and gives its position.
-    fn take(&mut self, held: &TableCheckpoint, noted: Option<&BinlogPosition>) -> BinlogPosition {
-        let mut position = &held.position;
+    /// Takes in what the lake holds of it, and gives its position in the log.
+    fn take(&mut self, held: &HeldTable, noted: Option<&BinlogPosition>) -> Option<BinlogPosition> {
+        self.phase = held.phase;
+        self.snapshot_rows = held.snapshot_rows;
+        let mut position = match &held.position {
+            HeldPosition::Log(position) => position,
+            HeldPosition::Query(position) => {
+                self.position = Some(position.clone());
+                return None;
+            }
+        };
         if let Some(noted) = noted
-            && held.snapshot.is_none()
+            && held.snapshot_rows.is_none()
             && noted.is_same_server(position)
             && noted > position
         {
             position = noted;
         }
-        self.snapshot_rows = held.snapshot.as_ref().map(|snapshot| snapshot.rows);
-        self.phase = match (&held.snapshot, &held.schema) {
+        self.position = Some(format!("{}:{}", position.file, position.pos));
+        self.gtid.clone_from(&position.gtid);
+        Some(position.clone())
+    }
+}
+
+/// What a checkpoint says of a source table.
+struct HeldTable {
+    source_table: String,
+    phase: &'static str,
+    snapshot_rows: Option<u64>,
+    position: HeldPosition,
+}
+
+enum HeldPosition {
+    Log(BinlogPosition),
+    /// As it is shown.
+    Query(String),
+}
+
+fn held<P: SourcePosition>(
+    lake_table: &str,
+    extra: &BTreeMap<String, String>,
+    position: impl Fn(P) -> HeldPosition,
+) -> Result<Vec<HeldTable>> {
+    let checkpoint = LakeCheckpoint::<P>::from_extra_metadata(lake_table, extra)?;
+    let table = |table: TableCheckpoint<P>| HeldTable {
+        phase: match (&table.snapshot, &table.schema) {
             (Some(_), _) => "snapshot",
             (None, Some(schema)) if schema.dropped => "dropped",
             (None, _) => "stream",
-        };
-        self.position = Some(format!("{}:{}", position.file, position.pos));
-        self.gtid.clone_from(&position.gtid);
-        position.clone()
-    }
+        },
+        source_table: table.source_table,
+        snapshot_rows: table.snapshot.map(|snapshot| snapshot.rows),
+        position: position(table.position),
+    };
+    Ok(checkpoint.tables.into_iter().map(table).collect())
 }

@@ -20,6 +20,7 @@ use crate::checkpoint::{LakeCheckpoint, SnapshotProgress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::memory::MemoryPlan;
 use crate::pipeline::progress::{Phase, Progress, TableProgress};
+use crate::position::SourcePosition;
 use crate::schema::SourceTable;
 use crate::sink::{Feed, LakeTable};
 use crate::source::mysql::chunk::{Chunk, KeyRange, read_chunk, read_where};
@@ -45,12 +46,12 @@ pub(crate) struct SnapshotLoader {
 
 /// One source table to load.
 #[derive(Debug)]
-pub(crate) struct TableLoad<'a> {
+pub(crate) struct TableLoad<'a, P> {
     pub(crate) source: Arc<SourceTable>,
     pub(crate) feed: &'a mut Feed,
     pub(crate) lake: &'a mut LakeTable,
     /// What the lake table holds: each commit sets what it says of this source table.
-    pub(crate) checkpoint: &'a mut LakeCheckpoint,
+    pub(crate) checkpoint: &'a mut LakeCheckpoint<P>,
     /// The number of this source table in the checkpoint.
     pub(crate) number: usize,
     /// Whether no rows of other source tables are in the lake table, so that all keys are new.
@@ -60,7 +61,7 @@ pub(crate) struct TableLoad<'a> {
     pub(crate) progress: Arc<TableProgress>,
 }
 
-impl TableLoad<'_> {
+impl<P> TableLoad<'_, P> {
     fn snapshot_mut(&mut self) -> &mut Option<SnapshotProgress> {
         &mut self.checkpoint.tables[self.number].snapshot
     }
@@ -81,7 +82,10 @@ impl TableLoad<'_> {
 
 impl SnapshotLoader {
     /// Reads what the checkpoint says remains, up to the commit that finishes the snapshot, unless a shutdown is asked for.
-    pub(crate) async fn load(&self, mut load: TableLoad<'_>) -> Result<Option<CommittedInstant>> {
+    pub(crate) async fn load<P: SourcePosition>(
+        &self,
+        mut load: TableLoad<'_, P>,
+    ) -> Result<Option<CommittedInstant>> {
         let Some(snapshot) = load.snapshot_mut().clone() else {
             return Ok(None);
         };
@@ -121,9 +125,9 @@ impl SnapshotLoader {
 
     /// Reads all of a table and puts it in the place of what the lake table holds, in one commit. Until then readers see the
     /// old rows; what was read is lost when the process ends before.
-    pub(crate) async fn replace(
+    pub(crate) async fn replace<P: SourcePosition>(
         &self,
-        mut load: TableLoad<'_>,
+        mut load: TableLoad<'_, P>,
     ) -> Result<Option<CommittedInstant>> {
         let remaining = load.snapshot_mut().take();
         let remaining = remaining.map_or_else(Vec::new, |snapshot| snapshot.remaining);
@@ -150,9 +154,9 @@ impl SnapshotLoader {
 
     /// Reads the rows that meet `condition` and writes them over those that are there, in one commit that reaches no further
     /// than the table did: the log is replayed over them from there.
-    pub(crate) async fn reload(
+    pub(crate) async fn reload<P: SourcePosition>(
         &self,
-        mut load: TableLoad<'_>,
+        mut load: TableLoad<'_, P>,
         condition: &str,
     ) -> Result<Option<CommittedInstant>> {
         let mut connection = Connection::connect_snapshot(&self.options).await?;
@@ -168,9 +172,9 @@ impl SnapshotLoader {
 
     /// Reads until everything has been handed out or a commit is due, and writes the rows over those that are there; returns
     /// how many.
-    async fn merge(
+    async fn merge<P: SourcePosition>(
         &self,
-        load: &mut TableLoad<'_>,
+        load: &mut TableLoad<'_, P>,
         assigner: &Mutex<SplitAssigner>,
         due: Instant,
     ) -> Result<(u64, Stats)> {
@@ -201,9 +205,9 @@ impl SnapshotLoader {
     }
 
     /// Writes rows of the server over those that are there, batch by batch; returns how many.
-    async fn write_over(
+    async fn write_over<P: SourcePosition>(
         &self,
-        load: &mut TableLoad<'_>,
+        load: &mut TableLoad<'_, P>,
         mut rows: RowStream<'_>,
         builder: &mut BatchBuilder,
         kind: RowKind,
@@ -228,7 +232,10 @@ impl SnapshotLoader {
         }
     }
 
-    async fn commit(&self, load: &mut TableLoad<'_>) -> Result<CommittedInstant> {
+    async fn commit<P: SourcePosition>(
+        &self,
+        load: &mut TableLoad<'_, P>,
+    ) -> Result<CommittedInstant> {
         let began = Instant::now();
         let instant = load.lake.commit(load.checkpoint).await?;
         self.counters.commit_duration.observe(began.elapsed());
@@ -236,9 +243,9 @@ impl SnapshotLoader {
         Ok(instant)
     }
 
-    async fn assigner(
+    async fn assigner<P: SourcePosition>(
         &self,
-        load: &TableLoad<'_>,
+        load: &TableLoad<'_, P>,
         remaining: Vec<KeyRange>,
     ) -> Result<Arc<Mutex<SplitAssigner>>> {
         let row_bytes = load.row_bytes_average.max(16);
@@ -257,9 +264,9 @@ impl SnapshotLoader {
 
     /// Reads until everything has been handed out or a commit is due (never if `None`); returns the rows read and the files
     /// written.
-    async fn fill(
+    async fn fill<P: SourcePosition>(
         &self,
-        load: &TableLoad<'_>,
+        load: &TableLoad<'_, P>,
         assigner: &Arc<Mutex<SplitAssigner>>,
         due: Option<Instant>,
     ) -> Result<(u64, Stats)> {

@@ -1,17 +1,14 @@
 //! Which tables begin anew, and where: those that no commit speaks of, those that somebody asked for, those whose log is gone.
 
-use table_format::writer::WriteOperation;
-
 use super::{Start, StartLake};
-use crate::checkpoint::{PipelineCheckpoint, SnapshotProgress, TableCheckpoint, TableSchema};
-use crate::config::{PipelineConfig, PositionLost, StartupMode};
+use crate::checkpoint::PipelineCheckpoint;
+use crate::config::{PositionLost, StartupMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::signal::Resnapshot;
 use crate::position::BinlogPosition;
+use crate::schema::SourceTable;
 use crate::source::mysql::backlog::log_files;
-use crate::source::mysql::chunk::initial_range;
-use crate::source::mysql::connection::Connection;
 use crate::source::mysql::discovery::discover;
 use crate::source::mysql::safe_position::current_position;
 use crate::source::mysql::start_position::start_position;
@@ -41,26 +38,8 @@ impl Start {
         Ok(())
     }
 
-    /// Finds the tables that are to be loaded anew: by request, or because the log does not go back to their position.
+    /// Finds the tables that are to be loaded anew because the log does not go back to their position.
     pub(super) async fn choose_loads(&mut self, pipeline: &Pipeline) -> Result<()> {
-        for request in Resnapshot::pending(&pipeline.lake, &pipeline.config.name).await? {
-            match self
-                .lakes
-                .iter_mut()
-                .find(|lake| lake.lake.name() == request.lake_table)
-            {
-                Some(lake) => lake.request = Some(request),
-                None => {
-                    tracing::warn!(
-                        table = request.lake_table,
-                        "is to be loaded anew, and is none of the pipeline's"
-                    );
-                    request
-                        .remove(&pipeline.lake, &pipeline.config.name)
-                        .await?;
-                }
-            }
-        }
         let files = match pipeline.config.source.position_lost {
             PositionLost::Fail => return Ok(()),
             PositionLost::Snapshot => log_files(&mut self.control).await?,
@@ -114,7 +93,8 @@ impl Start {
             let Some(position) = lake.joining_position().or(position.clone()) else {
                 continue;
             };
-            lake.begin_tables(control, config, &position, is_loaded)
+            let position = |_: &SourceTable| Ok(position.clone());
+            lake.begin_tables(control, config, position, is_loaded)
                 .await?;
         }
         Ok(())
@@ -143,44 +123,5 @@ impl StartLake {
         let held = self.tables.iter().filter(|table| !self.is_new(table));
         let positions = held.filter_map(|table| Some(&table.checkpoint.as_ref()?.position));
         positions.min().cloned()
-    }
-
-    /// Gives the source tables that are new their first checkpoints.
-    async fn begin_tables(
-        &mut self,
-        control: &mut Connection,
-        config: &PipelineConfig,
-        position: &BinlogPosition,
-        is_loaded: bool,
-    ) -> Result<()> {
-        let replaces = self.is_replaced();
-        let mut begun = false;
-        for table in &mut self.tables {
-            if table.checkpoint.is_some() && !replaces {
-                continue;
-            }
-            tracing::info!(table = %table.discovered.table, %position, "start position");
-            let discovered = &table.discovered.table;
-            let chunked = config.with_chunk_column(discovered)?;
-            let snapshot = match is_loaded {
-                true => Some(SnapshotProgress {
-                    remaining: initial_range(control, &chunked)
-                        .await?
-                        .into_iter()
-                        .collect(),
-                    rows: 0,
-                }),
-                false => None,
-            };
-            let schema = TableSchema::new(discovered.clone());
-            table.checkpoint = Some(TableCheckpoint::new(position.clone(), snapshot, schema));
-            begun = true;
-        }
-        if begun && !is_loaded {
-            self.lake.begin(WriteOperation::Upsert).await?;
-            let checkpoint = self.checkpoint(&config.name);
-            self.newest_commit = Some(self.lake.commit(&checkpoint).await?);
-        }
-        Ok(())
     }
 }

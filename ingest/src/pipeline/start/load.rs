@@ -2,18 +2,24 @@
 
 use std::sync::Arc;
 
-use super::{Start, StartLake};
+use super::StartLake;
 use crate::checkpoint::LakeCheckpoint;
 use crate::config::PipelineConfig;
 use crate::error::Result;
 use crate::pipeline::Pipeline;
+use crate::position::SourcePosition;
 use crate::snapshot::{SnapshotLoader, TableLoad, Throttle};
+use crate::source::mysql::connection::MySqlOptions;
 
 impl Pipeline {
     /// Reads what the snapshots have left.
-    pub(in crate::pipeline) async fn load_snapshots(&self, start: &mut Start) -> Result<()> {
+    pub(in crate::pipeline) async fn load_snapshots<P: SourcePosition>(
+        &self,
+        options: &MySqlOptions,
+        lakes: &mut [StartLake<P>],
+    ) -> Result<()> {
         let loader = SnapshotLoader {
-            options: start.options.clone(),
+            options: options.clone(),
             plan: self.plan,
             chunk_rows_max: self.config.source.chunk_rows_max,
             commit_interval: self.config.sink.commit_interval,
@@ -21,7 +27,7 @@ impl Pipeline {
             counters: Arc::clone(&self.progress),
             shutdown: self.shutdown.clone(),
         };
-        for lake in &mut start.lakes {
+        for lake in lakes {
             lake.load(&loader, &self.config).await?;
             if self.shutdown.is_cancelled() {
                 break;
@@ -34,7 +40,7 @@ impl Pipeline {
     }
 }
 
-impl StartLake {
+impl<P: SourcePosition> StartLake<P> {
     /// Reads its source tables one after the other. When all of it is loaded anew, the first one takes the place of what the
     /// lake table holds.
     async fn load(&mut self, loader: &SnapshotLoader, config: &PipelineConfig) -> Result<()> {
@@ -81,7 +87,7 @@ impl StartLake {
 
 /// Whether the lake table holds no rows of other source tables than this one: a row that moves between shards may be read in
 /// both.
-fn is_first(checkpoint: &LakeCheckpoint, number: usize) -> bool {
+fn is_first<P>(checkpoint: &LakeCheckpoint<P>, number: usize) -> bool {
     let others = checkpoint.tables.iter().enumerate();
     let mut others = others.filter(|(other, _)| *other != number);
     others.all(|(_, other)| {

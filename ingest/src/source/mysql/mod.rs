@@ -10,6 +10,7 @@ pub mod dump;
 mod handshake;
 mod options;
 mod packet;
+pub mod polling;
 pub mod preflight;
 pub mod result_set;
 pub mod safe_position;

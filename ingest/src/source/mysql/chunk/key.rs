@@ -9,7 +9,7 @@ use super::KeyBound;
 
 /// How values of a key column travel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KeyKind {
+pub(in crate::source::mysql) enum KeyKind {
     /// Whole numbers, YEAR included.
     Integer,
     /// DECIMAL.
@@ -26,19 +26,20 @@ pub(super) enum KeyKind {
 
 /// A column of the chunk key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KeyColumn {
+pub(in crate::source::mysql) struct KeyColumn {
     /// The name between backticks.
-    pub(super) quoted: String,
-    name: String,
+    pub(in crate::source::mysql) quoted: String,
+    /// The name.
+    pub(in crate::source::mysql) name: String,
     /// Whether rows may hold NULL here, which no comparison finds.
-    pub(super) nullable: bool,
-    pub(super) kind: KeyKind,
+    pub(in crate::source::mysql) nullable: bool,
+    pub(in crate::source::mysql) kind: KeyKind,
 }
 
 /// The leading columns of the table's key that chunks can be cut by: up to the first of a type without reliable equality.
 ///
 /// A column that is chosen for the chunks takes their place.
-pub(super) fn chunk_key(table: &SourceTable) -> Vec<KeyColumn> {
+pub(in crate::source::mysql) fn chunk_key(table: &SourceTable) -> Vec<KeyColumn> {
     let chosen = table.chunk_column.as_slice();
     let positions = if chosen.is_empty() {
         &table.primary_key[..]
@@ -48,17 +49,18 @@ pub(super) fn chunk_key(table: &SourceTable) -> Vec<KeyColumn> {
     let columns = positions
         .iter()
         .filter_map(|position| table.columns.get(*position));
-    columns
-        .map_while(|column| {
-            let kind = kind_of(column)?;
-            Some(KeyColumn {
-                quoted: quote_name(&column.name),
-                name: column.name.clone(),
-                nullable: column.nullable,
-                kind,
-            })
-        })
-        .collect()
+    columns.map_while(key_column).collect()
+}
+
+/// A column that rows can be ordered by; `None` for a type without reliable equality.
+pub(in crate::source::mysql) fn key_column(column: &SourceColumn) -> Option<KeyColumn> {
+    let kind = kind_of(column)?;
+    Some(KeyColumn {
+        quoted: quote_name(&column.name),
+        name: column.name.clone(),
+        nullable: column.nullable,
+        kind,
+    })
 }
 
 fn kind_of(column: &SourceColumn) -> Option<KeyKind> {
@@ -94,7 +96,7 @@ impl KeyColumn {
     }
 
     /// The literal of a value that [`Self::selected`] gave.
-    pub(super) fn literal(&self, value: &str) -> Result<String> {
+    pub(in crate::source::mysql) fn literal(&self, value: &str) -> Result<String> {
         let hex = |value: &str| {
             value.len().is_multiple_of(2) && value.bytes().all(|b| b.is_ascii_hexdigit())
         };
@@ -126,7 +128,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// The expressions of all key columns.
-pub(super) fn select_list(key: &[KeyColumn]) -> String {
+pub(in crate::source::mysql) fn select_list(key: &[KeyColumn]) -> String {
     key.iter()
         .map(KeyColumn::selected)
         .collect::<Vec<_>>()
@@ -134,7 +136,7 @@ pub(super) fn select_list(key: &[KeyColumn]) -> String {
 }
 
 /// The columns in ascending order.
-pub(super) fn order_list(key: &[KeyColumn]) -> String {
+pub(in crate::source::mysql) fn order_list(key: &[KeyColumn]) -> String {
     key.iter()
         .map(|column| column.quoted.as_str())
         .collect::<Vec<_>>()
@@ -143,7 +145,7 @@ pub(super) fn order_list(key: &[KeyColumn]) -> String {
 
 impl KeyBound {
     /// The values of a row of [`select_list`].
-    pub(super) fn read(row: &TextRow, columns: usize) -> Result<Self> {
+    pub(in crate::source::mysql) fn read(row: &TextRow, columns: usize) -> Result<Self> {
         let values = (0..columns).map(|position| row.require(position).map(str::to_owned));
         values.collect::<Result<_>>().map(Self)
     }

@@ -15,14 +15,26 @@ use super::result_set::RowStream;
 use super::sql::quote_name;
 use crate::Result;
 use crate::schema::SourceTable;
-use key::KeyColumn;
-use predicate::Comparison;
+pub(super) use key::{KeyColumn, KeyKind, chunk_key, key_column, order_list, select_list};
+pub(super) use predicate::{Comparison, compare};
 pub use splitter::ChunkSplitter;
 
 /// A point between keys: the values of the leading key columns, as the server writes them (bytes in hexadecimal).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyBound(Vec<String>);
+
+impl KeyBound {
+    /// The point with these values.
+    pub(crate) fn of(values: Vec<String>) -> Self {
+        Self(values)
+    }
+
+    /// The values.
+    pub(crate) fn values(&self) -> &[String] {
+        &self.0
+    }
+}
 
 /// A range of a table's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,11 +67,11 @@ pub async fn initial_range(
     connection: &mut Connection,
     table: &SourceTable,
 ) -> Result<Option<KeyRange>> {
-    let key = key::chunk_key(table);
+    let key = chunk_key(table);
     let selected = if key.is_empty() {
         "1".to_owned()
     } else {
-        key::select_list(&key)
+        select_list(&key)
     };
     let descending: Vec<String> = key
         .iter()
@@ -101,7 +113,7 @@ pub async fn read_chunk<'a>(
     table: &SourceTable,
     chunk: &Chunk,
 ) -> Result<RowStream<'a>> {
-    let condition = range_condition(&key::chunk_key(table), &chunk.range)?;
+    let condition = range_condition(&chunk_key(table), &chunk.range)?;
     let (columns, name) = (table.select_list(), qualified_name(table));
     connection
         .select(&format!("SELECT {columns} FROM {name}{condition}"))
@@ -123,7 +135,7 @@ pub async fn read_where<'a>(
         .await
 }
 
-fn qualified_name(table: &SourceTable) -> String {
+pub(super) fn qualified_name(table: &SourceTable) -> String {
     format!(
         "{}.{}",
         quote_name(&table.database),
@@ -142,7 +154,7 @@ fn range_condition(key: &[KeyColumn], range: &KeyRange) -> Result<String> {
     let mut conditions = Vec::new();
     for (bound, comparison) in bounds {
         if let Some(bound) = bound {
-            conditions.push(predicate::compare(key, &bound.0, comparison)?);
+            conditions.push(compare(key, &bound.0, comparison)?);
         }
     }
     if conditions.is_empty() {

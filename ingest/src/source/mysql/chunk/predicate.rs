@@ -7,7 +7,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Where keys lie that a condition lets through, seen from the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(in crate::source::mysql) enum Comparison {
     Above,
     AtLeast,
     Below,
@@ -27,7 +27,7 @@ impl Comparison {
 }
 
 /// The condition `key <comparison> bound`, in lexicographic order.
-pub(super) fn compare(
+pub(in crate::source::mysql) fn compare(
     key: &[KeyColumn],
     bound: &[String],
     comparison: Comparison,

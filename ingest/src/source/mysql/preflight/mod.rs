@@ -5,6 +5,7 @@
 
 mod access;
 mod merged;
+mod polled;
 mod settings;
 mod tables;
 
@@ -15,7 +16,7 @@ use regex::Regex;
 use super::connection::{Connection, MySqlOptions};
 use super::server::ServerInfo;
 use crate::Error;
-use crate::config::{Route, Transform};
+use crate::config::{Route, ScanMode, Transform};
 use crate::position::BinlogPosition;
 use crate::transform::TransformCompiler;
 
@@ -79,6 +80,8 @@ impl fmt::Display for Finding {
 pub struct PreflightRequest<'a> {
     /// Tables to capture: full match on `database.table`.
     pub tables: &'a Regex,
+    /// How it finds changes.
+    pub scan_mode: &'a ScanMode,
     /// The replica id it will read the log under.
     pub server_id: u32,
     /// Connections that read chunks in parallel.
@@ -114,9 +117,15 @@ async fn run(
 ) -> Result<(), Error> {
     let mut connection = Connection::connect(options).await?;
     let server = ServerInfo::read(&mut connection).await?;
-    settings::check(&server, request, findings);
-    access::check(options, &mut connection, &server, request, findings).await?;
+    if let ScanMode::Log = request.scan_mode {
+        settings::check(&server, request, findings);
+        access::check(options, &mut connection, &server, request, findings).await?;
+    }
     let found = tables::check(&mut connection, &server, request, findings).await?;
+    if let ScanMode::Query(scan) = request.scan_mode {
+        let account = access::account(&mut connection).await?;
+        polled::check(&mut connection, &account, scan, &found, findings).await?;
+    }
     merged::check(&found, request, findings);
     connection.close().await
 }
