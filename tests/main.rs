@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod append;
 mod archival;
 mod bad_input;
 mod changes;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 
-use crate::batch::ORIGIN_COLUMNS;
+use crate::batch::{OP_TYPE, ORIGIN_COLUMNS, ROW};
 use crate::schema::SourceTable;
 pub use query_scan::{QueryScan, ScanMode};
 pub use schema_change::{SchemaChangeBehavior, SchemaChangeBehaviors, SchemaChangeKind};
@@ -217,22 +217,48 @@ pub struct Transform {
     pub partition_keys: Vec<String>,
     /// Columns that identify a row instead of the primary key; `*` stands for all of them.
     pub primary_keys: Vec<String>,
+    /// Whether each change becomes a row of its own, in place of changing the one that is there.
+    pub appends: bool,
 }
+
+/// The column that identifies rows of a lake table that changes are appended to: where the row stands in all that the source
+/// gives.
+pub const ROW_ID: &str = "_row_id";
 
 impl Transform {
     /// Whether rows are changed or left out.
     pub(crate) fn has_expressions(&self) -> bool {
-        self.projection.is_some() || self.filter.is_some()
+        self.projection.is_some() || self.filter.is_some() || self.appends
     }
 
     /// Whether an expression names a column that tells where rows come from.
     pub(crate) fn needs_origin(&self) -> bool {
         let mut texts = self.projection.iter().chain(&self.filter);
-        texts.any(|text| ORIGIN_COLUMNS.iter().any(|name| text.contains(name)))
+        self.appends || texts.any(|text| ORIGIN_COLUMNS.iter().any(|name| text.contains(name)))
+    }
+
+    /// The select list of the lake's columns; those of the source if `None`.
+    pub(crate) fn select_list(&self) -> Option<String> {
+        match (self.appends, &self.projection) {
+            (false, projection) => projection.clone(),
+            (true, projection) => {
+                let columns = projection.as_deref().unwrap_or("*");
+                Some(format!("{columns}, {ROW} AS {ROW_ID}"))
+            }
+        }
+    }
+
+    /// Whether the lake tells what happened to a row.
+    pub(crate) fn tells_operations(&self) -> bool {
+        let projection = self.projection.as_ref();
+        projection.is_some_and(|projection| projection.contains(OP_TYPE))
     }
 
     /// The columns that identify a row of `table`, if they are chosen here; empty otherwise.
     pub fn key_of(&self, table: &SourceTable) -> Vec<String> {
+        if self.appends {
+            return vec![ROW_ID.to_owned()];
+        }
         match self.primary_keys.as_slice() {
             [all] if all == "*" => table
                 .columns

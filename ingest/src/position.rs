@@ -37,14 +37,25 @@ pub trait SourcePosition:
 {
     /// The `scan.mode` that it belongs to.
     const SCAN_MODE: &'static str;
+
+    /// A place in the log as such a position; `None` if it is another kind.
+    fn of_log(position: BinlogPosition) -> Option<Self>;
 }
 
 impl SourcePosition for BinlogPosition {
     const SCAN_MODE: &'static str = "log";
+
+    fn of_log(position: BinlogPosition) -> Option<Self> {
+        Some(position)
+    }
 }
 
 impl SourcePosition for QueryPosition {
     const SCAN_MODE: &'static str = "query";
+
+    fn of_log(_: BinlogPosition) -> Option<Self> {
+        None
+    }
 }
 
 impl BinlogPosition {

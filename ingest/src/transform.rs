@@ -53,9 +53,10 @@ pub(crate) fn check_expressions(
     compiler: &dyn TransformCompiler,
     table: &SourceTable,
 ) -> Result<()> {
-    let (projection, filter) = (transform.projection.as_deref(), transform.filter.as_deref());
+    let (projection, filter) = (transform.select_list(), transform.filter.as_deref());
     let input = with_origin_columns(&table.arrow_schema()?);
-    compiler.compile(projection, filter, &input).map(drop)
+    let compiled = compiler.compile(projection.as_deref(), filter, &input);
+    compiled.map(drop)
 }
 
 /// The expressions for one source table, and what they were last compiled to.
@@ -66,6 +67,9 @@ pub(crate) struct TableTransform {
     projection: Option<String>,
     filter: Option<String>,
     needs_origin: bool,
+    /// Whether each change becomes a row of its own.
+    appends: bool,
+    tells_operations: bool,
     compiled: Option<(SchemaRef, Arc<dyn RowTransform>)>,
 }
 
@@ -89,11 +93,18 @@ impl TableTransform {
         Ok(Some(Self {
             compiler: Arc::clone(compiler),
             table: source.to_string(),
-            projection: transform.projection.clone(),
+            projection: transform.select_list(),
             filter: transform.filter.clone(),
             needs_origin: transform.needs_origin(),
+            appends: transform.appends,
+            tells_operations: transform.tells_operations(),
             compiled: None,
         }))
+    }
+
+    /// Whether each change becomes a row of its own.
+    pub(crate) fn appends(&self) -> bool {
+        self.appends
     }
 
     /// Whether an expression looks at where rows come from.
@@ -132,7 +143,14 @@ impl TableTransform {
     ///
     /// # Errors
     /// As [`Self::schema`].
-    pub(crate) fn changes(&mut self, batch: WriteBatch) -> Result<(WriteBatch, Option<Vec<u32>>)> {
+    pub(crate) fn changes(
+        &mut self,
+        mut batch: WriteBatch,
+    ) -> Result<(WriteBatch, Option<Vec<u32>>)> {
+        if self.appends {
+            self.require_appendable(&batch.kinds)?;
+            batch.kinds.fill(RowKind::Insert);
+        }
         let input = batch.records.schema();
         let known = self.compiled.as_ref();
         let compiled = match known.filter(|(known, _)| *known == input) {
@@ -161,6 +179,19 @@ impl TableTransform {
         }
         let records = take_record_batch(&records, &UInt32Array::from(rows.clone()))?;
         Ok((WriteBatch { records, kinds }, Some(rows)))
+    }
+
+    /// A change or delete of a row that is to be appended has to be told from a new row.
+    fn require_appendable(&self, kinds: &[RowKind]) -> Result<()> {
+        let is_new = |kind: &RowKind| *kind == RowKind::Insert;
+        if self.tells_operations || kinds.iter().all(is_new) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "a row of {} was changed or deleted, and its rows are appended: add `__op_type__ AS op` to the projection, to append \
+             what happens to rows as well, or let primary-keys say how a row is found",
+            self.table
+        )))
     }
 
     fn input(&self, source: &SourceTable) -> Result<SchemaRef> {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ingest::config::{
-    PipelineConfig, Route, SchemaChangeBehavior, SchemaChangeBehaviors, SchemaChangeKind,
+    PipelineConfig, Route, ScanMode, SchemaChangeBehavior, SchemaChangeBehaviors, SchemaChangeKind,
     SinkConfig, SinkTableType, Transform,
 };
 use serde_yaml_ng::{Mapping, Value};
@@ -62,6 +62,12 @@ fn parse(path: &str, text: &str) -> Result<PipelineConfig, ConfigError> {
         transforms: entries(file, "transform", transforms, parse_transform)?,
         metrics_listen: parse_metrics(Section::new(file, "metrics", metrics)?)?,
     };
+    let is_polled = matches!(config.source.scan_mode, ScanMode::Query(_));
+    if is_polled && config.transforms.iter().any(|transform| transform.appends) {
+        let message =
+            "has to be `log` for transforms of mode append: queries read a row more than once";
+        return Err(pipeline.error("source.scan.mode", message));
+    }
     if config.memory_bytes < 32 * MIB {
         return Err(pipeline.error("memory", "is below 32MiB, the least a pipeline works in"));
     }
@@ -195,7 +201,13 @@ fn parse_transform(mut transform: Section<'_>) -> Result<Transform, ConfigError>
         filter: transform.text("filter")?,
         partition_keys: list(transform.text("partition-keys")?),
         primary_keys: list(transform.text("primary-keys")?),
+        appends: transform
+            .choice("mode", &[("upsert", false), ("append", true)])?
+            .unwrap_or(false),
     };
+    if parsed.appends && !parsed.primary_keys.is_empty() {
+        return Err(transform.error("primary-keys", "means nothing with mode append"));
+    }
     transform.finish()?;
     Ok(parsed)
 }

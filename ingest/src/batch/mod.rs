@@ -27,5 +27,5 @@ pub(crate) use column_builder::ColumnBuilder;
 pub(crate) use decimal::PackedDecimal;
 pub use decode_error::DecodeError;
 pub use origin::HIDDEN_KEY;
-pub(crate) use origin::{ORIGIN_COLUMNS, RowOrigin, with_origin_columns};
+pub(crate) use origin::{OP_TYPE, ORIGIN_COLUMNS, ROW, RowOrigin, with_origin_columns};
 pub(crate) use temporal::{TimeOfDay, TimeText, date_days, timestamp_micros};

@@ -7,7 +7,9 @@
 //! | `__database__`, `__table__` | text | the source table |
 //! | `__file__`, `__position__` | text, long | binary log file, and the end of the row's event in it; null in a snapshot |
 //! | `__gtid__` | text | the source transaction, where the server numbers them; null in a snapshot |
+//! | `__row__` | text | the place of the row in all that the source gives, by which texts are ordered as the log is; another for each row |
 
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
@@ -16,20 +18,21 @@ use table_format::record::RowKind;
 
 use crate::schema::SourceTable;
 
-const OP_TYPE: &str = "__op_type__";
+pub(crate) const OP_TYPE: &str = "__op_type__";
 const OP_TS: &str = "__op_ts__";
 const DATABASE: &str = "__database__";
 const TABLE: &str = "__table__";
 const FILE: &str = "__file__";
 const POSITION: &str = "__position__";
 const GTID: &str = "__gtid__";
+pub(crate) const ROW: &str = "__row__";
 
 /// Metadata of fields that `*` does not stand for.
 pub const HIDDEN_KEY: &str = "lakebed.hidden";
 
 /// The names of the columns.
-pub(crate) const ORIGIN_COLUMNS: [&str; 7] =
-    [OP_TYPE, OP_TS, DATABASE, TABLE, FILE, POSITION, GTID];
+pub(crate) const ORIGIN_COLUMNS: [&str; 8] =
+    [OP_TYPE, OP_TS, DATABASE, TABLE, FILE, POSITION, GTID, ROW];
 
 /// The event that rows come from.
 #[derive(Debug, Clone)]
@@ -39,12 +42,18 @@ pub(crate) struct RowOrigin {
     pub(crate) file: String,
     pub(crate) position: u64,
     pub(crate) gtid: Option<String>,
+    /// Whose log it is.
+    pub(crate) server: Arc<str>,
+    /// How many rows its source transaction had before the event.
+    pub(crate) rows_before: u64,
 }
 
 /// The origins of a batch's rows: each of all rows up to a number that have none yet.
 #[derive(Debug, Default)]
 pub(crate) struct RowOrigins {
     runs: Vec<(usize, RowOrigin)>,
+    /// Rows without an origin in the batches before.
+    snapshot_rows: u64,
 }
 
 /// The same columns, and those that tell the origin behind them.
@@ -71,8 +80,8 @@ impl RowOrigins {
     /// What the columns take for a row, estimated from above: numbers and offsets, and texts of usual lengths.
     pub(crate) fn row_bytes(table: &SourceTable) -> u64 {
         const NUMBERS_AND_OFFSETS: usize = 48;
-        const FILE_AND_GTID: usize = 32 + 64;
-        (NUMBERS_AND_OFFSETS + FILE_AND_GTID + table.database.len() + table.name.len()) as u64
+        const FILE_GTID_AND_ROW: usize = 32 + 64 + 96;
+        (NUMBERS_AND_OFFSETS + FILE_GTID_AND_ROW + table.database.len() + table.name.len()) as u64
     }
 
     /// Says where the rows come from that were appended since the last call, up to `rows` of the batch.
@@ -87,9 +96,13 @@ impl RowOrigins {
         let (mut databases, mut tables) = (StringBuilder::new(), StringBuilder::new());
         let (mut files, mut gtids) = (StringBuilder::new(), StringBuilder::new());
         let mut positions = Int64Builder::new();
+        let mut places = StringBuilder::new();
+        let mut run_begin = 0;
         let mut runs = std::mem::take(&mut self.runs).into_iter().peekable();
         for (row, kind) in kinds.iter().enumerate() {
-            while runs.next_if(|(end, _)| *end <= row).is_some() {}
+            while let Some((end, _)) = runs.next_if(|(end, _)| *end <= row) {
+                run_begin = end;
+            }
             let origin = runs.peek().map(|(_, origin)| origin);
             op_types.append_value(match (origin, kind) {
                 (None, _) => "r",
@@ -103,6 +116,20 @@ impl RowOrigins {
             files.append_option(origin.map(|origin| origin.file.as_str()));
             positions.append_option(origin.and_then(|origin| i64::try_from(origin.position).ok()));
             gtids.append_option(origin.and_then(|origin| origin.gtid.as_deref()));
+            match origin {
+                Some(origin) => {
+                    let RowOrigin { file, position, .. } = origin;
+                    let number = origin.rows_before + (row - run_begin) as u64;
+                    let server = &origin.server;
+                    let place = format_args!("{server}/{file}/{position:012}/{number:08}");
+                    append_formatted(&mut places, place);
+                }
+                None => {
+                    let number = self.snapshot_rows;
+                    append_formatted(&mut places, format_args!("-/{table}/{number:012}"));
+                    self.snapshot_rows += 1;
+                }
+            }
         }
         vec![
             Arc::new(op_types.finish()),
@@ -112,6 +139,14 @@ impl RowOrigins {
             Arc::new(files.finish()),
             Arc::new(positions.finish()),
             Arc::new(gtids.finish()),
+            Arc::new(places.finish()),
         ]
     }
+}
+
+/// Appends a text without making it first.
+fn append_formatted(builder: &mut StringBuilder, text: fmt::Arguments<'_>) {
+    let written = builder.write_fmt(text);
+    debug_assert!(written.is_ok(), "a builder takes every text");
+    builder.append_value("");
 }

@@ -96,7 +96,7 @@ impl<P: SourcePosition> StartTable<P> {
         let (config, source) = (&pipeline.config, &discovered.table);
         if record_key(&config.transforms, source).is_empty() {
             return Err(Error::invalid(format!(
-                "{source} has no primary key; ALTER TABLE `{}`.`{}` ADD PRIMARY KEY (...), or leave it out of source.tables",
+                "{source} has no primary key; ALTER TABLE `{}`.`{}` ADD PRIMARY KEY (...), or say in a transform how its rows are kept apart: `primary-keys`, or `mode: append`",
                 source.database, source.name
             )));
         }

@@ -1,6 +1,7 @@
 //! Follows the binary log: events to row batches, batches to the lake tables, commits at source transaction boundaries.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -64,6 +65,10 @@ pub(crate) struct Streamer<'a> {
     in_transaction: bool,
     /// The number of the source transaction that is being read.
     transaction: u64,
+    /// How many rows of captured tables it has had so far.
+    transaction_rows: u64,
+    /// Whose log it is.
+    server: Arc<str>,
     /// When the last event was logged, in seconds since the epoch.
     event_ts: u32,
     /// GTID of the source transaction that is being read.
@@ -96,6 +101,7 @@ impl<'a> Streamer<'a> {
         for table in &mut tables {
             table.begin_at(&start)?;
         }
+        let server = start.server.as_str().into();
         // MySQL's sets are whole or of no use: one that begins somewhere would ask for all that came before.
         let tracks_gtids = start.gtid.is_some() || source.is_mariadb;
         let gtids = start.gtid.as_deref().unwrap_or_default().parse()?;
@@ -122,6 +128,8 @@ impl<'a> Streamer<'a> {
             position: start,
             in_transaction: false,
             transaction: 0,
+            transaction_rows: 0,
+            server,
             buffered: pipeline.env.memory.book(0),
             pending_rows: 0,
             pending_bytes: 0,
@@ -340,6 +348,7 @@ impl<'a> Streamer<'a> {
         self.pipeline.progress.transactions.fetch_add(1, Relaxed);
         self.in_transaction = false;
         self.transaction += 1;
+        self.transaction_rows = 0;
         self.position.pos = self.read_to;
         if let Some(gtid) = self.gtid.take()
             && self.tracks_gtids
@@ -365,8 +374,11 @@ impl<'a> Streamer<'a> {
             file: self.position.file.clone(),
             position: self.read_to,
             gtid: self.gtid.clone(),
+            server: Arc::clone(&self.server),
+            rows_before: self.transaction_rows,
         });
         let arrived = table.builder.rows() - rows_before;
+        self.transaction_rows += arrived as u64;
         self.lakes[table.lake].note_arrival(index, self.transaction, arrived);
         let grown = table.builder.bytes().saturating_sub(before);
         let bytes = rows.rows.len() as u64;

@@ -44,6 +44,12 @@ impl Feed {
         self.transform.is_some()
     }
 
+    /// Whether each change becomes a row of its own: then no row may be read twice.
+    pub(crate) fn appends(&self) -> bool {
+        let transform = self.transform.as_ref();
+        transform.is_some_and(TableTransform::appends)
+    }
+
     /// Whether batches are to tell where their rows come from.
     pub(crate) fn needs_origin(&self) -> bool {
         let transform = self.transform.as_ref();

@@ -62,11 +62,11 @@ pub(crate) struct TableLoad<'a, P> {
 }
 
 impl<P> TableLoad<'_, P> {
-    fn snapshot_mut(&mut self) -> &mut Option<SnapshotProgress> {
+    pub(super) fn snapshot_mut(&mut self) -> &mut Option<SnapshotProgress> {
         &mut self.checkpoint.tables[self.number].snapshot
     }
 
-    fn begin(&self, rows: u64) {
+    pub(super) fn begin(&self, rows: u64) {
         self.progress.set_phase(Phase::Snapshot);
         self.progress
             .rows_estimated
@@ -74,7 +74,7 @@ impl<P> TableLoad<'_, P> {
         self.progress.snapshot_rows.store(rows, Relaxed);
     }
 
-    fn new_builder(&self) -> Result<BatchBuilder> {
+    pub(super) fn new_builder(&self) -> Result<BatchBuilder> {
         let builder = BatchBuilder::new(Arc::clone(&self.source))?;
         Ok(builder.with_origins(self.feed.needs_origin()))
     }
@@ -89,6 +89,10 @@ impl SnapshotLoader {
         let Some(snapshot) = load.snapshot_mut().clone() else {
             return Ok(None);
         };
+        if load.feed.appends() {
+            load.lake.begin(WriteOperation::BulkInsert).await?;
+            return self.load_view(load).await;
+        }
         load.begin(snapshot.rows);
         let assigner = self.assigner(&load, snapshot.remaining).await?;
         let mut rows = snapshot.rows;
@@ -129,6 +133,13 @@ impl SnapshotLoader {
         &self,
         mut load: TableLoad<'_, P>,
     ) -> Result<Option<CommittedInstant>> {
+        if load.feed.appends() {
+            load.lake.finish_services().await;
+            load.lake
+                .begin(WriteOperation::InsertOverwriteTable)
+                .await?;
+            return self.load_view(load).await;
+        }
         let remaining = load.snapshot_mut().take();
         let remaining = remaining.map_or_else(Vec::new, |snapshot| snapshot.remaining);
         load.begin(0);
@@ -159,6 +170,13 @@ impl SnapshotLoader {
         mut load: TableLoad<'_, P>,
         condition: &str,
     ) -> Result<Option<CommittedInstant>> {
+        if load.feed.appends() {
+            return Err(Error::invalid(format!(
+                "rows of {} are appended: those of a condition would be there twice; delete the request, and ask for the whole \
+                 table with `lakebed resnapshot`",
+                load.source
+            )));
+        }
         let mut connection = Connection::connect_snapshot(&self.options).await?;
         let mut builder = load.new_builder()?;
         let rows = read_where(&mut connection, &load.source, condition).await?;
@@ -232,7 +250,7 @@ impl SnapshotLoader {
         }
     }
 
-    async fn commit<P: SourcePosition>(
+    pub(super) async fn commit<P: SourcePosition>(
         &self,
         load: &mut TableLoad<'_, P>,
     ) -> Result<CommittedInstant> {

@@ -7,6 +7,7 @@
 mod assigner;
 mod loader;
 mod throttle;
+mod view;
 
 pub(crate) use loader::{SnapshotLoader, TableLoad};
 pub(crate) use throttle::Throttle;

@@ -35,15 +35,38 @@ pub async fn safe_position(options: &MySqlOptions) -> Result<BinlogPosition> {
     let mut connection = Connection::connect(options).await?;
     let server = ServerInfo::read(&mut connection).await?;
     let position = match of_consistent_snapshot(&mut connection, &server).await? {
-        Some(position) => position,
+        Some(position) => {
+            connection.execute("COMMIT").await?;
+            position
+        }
         None if server.has_gtid() => after_committing(&mut connection, &server).await?,
-        None => match under_read_lock(&mut connection, &server).await? {
+        None => match under_read_lock(&mut connection, &server, "DO 0").await? {
             Some(position) => position,
             None => after_settling(&mut connection, &server).await?,
         },
     };
     connection.close().await?;
     Ok(position)
+}
+
+/// Opens a transaction whose reads show the rows of one moment, and gives the position of that moment: what is before it in the
+/// log is in the rows, what is behind it is not.
+///
+/// # Errors
+/// `Invalid` when the server tells none and the account may not lock: MySQL without RELOAD.
+pub async fn exact_view(connection: &mut Connection) -> Result<BinlogPosition> {
+    let server = ServerInfo::read(connection).await?;
+    if let Some(position) = of_consistent_snapshot(connection, &server).await? {
+        return Ok(position);
+    }
+    let view = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
+    under_read_lock(connection, &server, view).await?.ok_or_else(|| {
+        Error::invalid(format!(
+            "{}: rows without a key can only be appended to the lake from a view whose position in the log is exact, which takes \
+             a lock of some milliseconds here: GRANT RELOAD ON *.* TO the account, or give the table a key",
+            connection.endpoint()
+        ))
+    })
 }
 
 /// The end of the binary log: at or after everything that is visible now.
@@ -98,7 +121,7 @@ fn tidy_gtid(text: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The exact position of a read view, where the server tells it.
+/// Opens a read view where the server tells its exact position, and gives that.
 async fn of_consistent_snapshot(
     connection: &mut Connection,
     server: &ServerInfo,
@@ -136,7 +159,6 @@ async fn of_consistent_snapshot(
     } else {
         status("binlog_snapshot_gtid_executed").and_then(tidy_gtid)
     };
-    connection.execute("COMMIT").await?;
     Ok(Some(BinlogPosition {
         file: file.to_owned(),
         pos,
@@ -208,10 +230,11 @@ fn without_owners(owned: &str) -> String {
     text
 }
 
-/// The end of the log while nobody can commit; `None` when the lock is not granted or not to be had.
+/// The end of the log while nobody can commit, and what `then` does at that moment; `None` when the lock is not granted or not to be had.
 async fn under_read_lock(
     connection: &mut Connection,
     server: &ServerInfo,
+    then: &str,
 ) -> Result<Option<BinlogPosition>> {
     connection
         .execute(&format!(
@@ -221,9 +244,10 @@ async fn under_read_lock(
     for _ in 0..LOCK_ATTEMPTS {
         match connection.execute("FLUSH TABLES WITH READ LOCK").await {
             Ok(()) => {
+                let done = connection.execute(then).await;
                 let position = log_end(connection, server).await;
                 connection.execute("UNLOCK TABLES").await?;
-                return position.map(Some);
+                return done.and(position).map(Some);
             }
             Err(error) if server_error_code(&error) == Some(1205) => {}
             Err(error) if server_error_code(&error).is_some() => {
