@@ -47,6 +47,93 @@ fn twenty_kills_lose_and_double_nothing_in_merge_on_read_tables() {
     survives_kills("mor", 20_261_124);
 }
 
+/// Columns of `shop.orders` that come, change their type, get values and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extra {
+    Absent,
+    Int,
+    BigInt,
+}
+
+impl Extra {
+    /// The next statement of its life.
+    fn step(&mut self, random: &mut StdRng) -> String {
+        let (statement, next) = match (*self, random.random_range(0..3)) {
+            (Self::Absent, _) => (
+                "ALTER TABLE shop.orders ADD COLUMN extra INT NULL AFTER status",
+                Self::Int,
+            ),
+            (Self::Int, 0) => (
+                "ALTER TABLE shop.orders MODIFY extra BIGINT NULL",
+                Self::BigInt,
+            ),
+            (Self::BigInt, 0) => ("ALTER TABLE shop.orders DROP COLUMN extra", Self::Absent),
+            (now, _) => (
+                "UPDATE shop.orders SET extra = coalesce(extra, 0) + id WHERE id % 53 = 7",
+                now,
+            ),
+        };
+        *self = next;
+        statement.to_owned()
+    }
+}
+
+/// Two hundred kills over a snapshot, the stream, changes of columns, log rotation, compactions, cleaning and archival, with two
+/// writers that meet in deadlocks and roll back; two of the kills hit the server.
+#[test]
+#[ignore = "takes minutes: make test-interop"]
+fn two_hundred_kills_lose_and_double_nothing() {
+    let mut database = Database::mariadb();
+    Shop::open(&database, 20_000).add_events(300_000);
+    let tables = r"shop\.(orders|lines|stock|accounts|events)";
+    let mut pipeline = Pipeline::new(&database, "mor", tables)
+        .with("pipeline", "schema.change.behavior", "evolve")
+        .with("sink", "hoodie.compact.inline.max.delta.commits", "4")
+        .with("sink", "hoodie.cleaner.commits.retained", "3")
+        .with("sink", "hoodie.keep.min.commits", "6")
+        .with("sink", "hoodie.keep.max.commits", "10");
+    let mut random = StdRng::seed_from_u64(20_261_127);
+    let mut extra = Extra::Absent;
+    for part in 0..3_u64 {
+        let shop = Shop::at(&database, 20_000);
+        let writers = [
+            shop.writer(part, Kinds::All),
+            shop.writer(100 + part, Kinds::All),
+        ];
+        for kill in 0..67 {
+            let daemon = Daemon::start(&pipeline);
+            if random.random_bool(0.3) {
+                pause(Duration::from_millis(random.random_range(20..400)));
+                database.sql(&extra.step(&mut random));
+            }
+            pause(Duration::from_millis(random.random_range(60..1200)));
+            daemon.kill();
+            if random.random_bool(0.1) {
+                database.sql(&extra.step(&mut random));
+            }
+            if kill % 9 == 0 {
+                database.sql("FLUSH BINARY LOGS");
+            }
+        }
+        for writer in writers {
+            assert!(writer.stop() > 0);
+        }
+        database.restart();
+        pipeline = pipeline.with("source", "port", &database.port.to_string());
+    }
+    run_until_current(&pipeline);
+    assert_shop_is_equal(&database, &pipeline);
+    let sums = |row: &serde_json::Value| (row["n"].as_u64(), row["s"].as_u64());
+    let sql = "SELECT count(*) AS n, sum(id) AS s FROM t";
+    let events = query_rows(&pipeline.table("shop.events"), sql).remove(0);
+    assert_eq!(sums(&events), (Some(300_000), Some(300_000 * 300_001 / 2)));
+    let balances = query_rows(
+        &pipeline.table("shop.accounts"),
+        "SELECT sum(balance) AS s FROM t",
+    );
+    assert_eq!(balances[0]["s"], Shop::BALANCE * Shop::ACCOUNTS);
+}
+
 #[test]
 fn a_killed_snapshot_reads_finished_chunks_no_second_time() {
     const ROWS: u64 = 1_500_000;

@@ -20,6 +20,7 @@ mod compaction;
 mod concurrent_writers;
 mod deploy;
 mod exactly_once;
+mod failover;
 mod golden;
 mod hudi_compat;
 mod incremental;

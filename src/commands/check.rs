@@ -1,7 +1,8 @@
 //! `lakebed check`: everything that can be found wrong before a run, at once, each with what mends it.
 
 use ingest::config::PipelineConfig;
-use ingest::source::mysql::connection::MySqlOptions;
+use ingest::source::mysql::connection::{Connection, MySqlOptions};
+use ingest::source::mysql::hosts::Hosts;
 use ingest::source::mysql::preflight::{Finding, Level, PreflightRequest, preflight};
 use table_format::storage::Storage;
 use table_format::table::Table;
@@ -33,7 +34,7 @@ pub(crate) async fn check(args: CheckArgs) -> Result<(), Failure> {
     let config = config::load(&args.pipeline).map_err(Failure::configuration)?;
     let mut findings = Vec::new();
     if !args.offline {
-        findings = source_findings(&config).await?;
+        findings = all_findings(&config).await?;
         findings.extend(lake_finding(&config).await);
     }
     for finding in &findings {
@@ -50,7 +51,13 @@ pub(crate) async fn check(args: CheckArgs) -> Result<(), Failure> {
 
 /// Checks the source at the start of a run: errors end it, warnings are logged.
 pub(crate) async fn before_run(config: &PipelineConfig) -> Result<(), Failure> {
-    let findings = source_findings(config).await?;
+    let hosts = hosts(config)?;
+    let answering = match hosts.connect().await {
+        Ok((options, _)) => options,
+        // The checks say what is wrong with it.
+        Err(_) => first(&hosts)?.clone(),
+    };
+    let findings = source_findings(config, &answering).await;
     for finding in findings
         .iter()
         .filter(|finding| finding.level == Level::Warning)
@@ -81,8 +88,52 @@ fn refuse_errors(findings: &[Finding]) -> Result<(), Failure> {
     }
 }
 
-async fn source_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failure> {
-    let options = MySqlOptions::from_config(&config.source)?;
+fn hosts(config: &PipelineConfig) -> Result<Hosts, Failure> {
+    Ok(Hosts::from_config(&config.source)?)
+}
+
+fn first(hosts: &Hosts) -> Result<&MySqlOptions, Failure> {
+    let missing = || Failure::other(anyhow::anyhow!("source.hostname names no server"));
+    hosts.all().first().ok_or_else(missing)
+}
+
+/// What is wrong with each of the servers. One that does not answer is no error as long as another does.
+async fn all_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failure> {
+    let hosts = hosts(config)?;
+    if hosts.all().len() == 1 {
+        return Ok(source_findings(config, first(&hosts)?).await);
+    }
+    let mut findings = Vec::new();
+    let mut silent = Vec::new();
+    for options in hosts.all() {
+        let endpoint = options.endpoint();
+        match Connection::connect(options).await {
+            Err(error) if error.is_retryable() => silent.push(Finding {
+                level: Level::Warning,
+                subject: endpoint,
+                message: error.to_string(),
+                remedy: None,
+            }),
+            _ => {
+                let found = source_findings(config, options).await;
+                findings.extend(found.into_iter().map(|finding| Finding {
+                    subject: format!("{endpoint}: {}", finding.subject),
+                    ..finding
+                }));
+            }
+        }
+    }
+    if silent.len() == hosts.all().len() {
+        silent
+            .iter_mut()
+            .for_each(|finding| finding.level = Level::Error);
+    }
+    findings.extend(silent);
+    Ok(findings)
+}
+
+/// What is wrong with a server.
+async fn source_findings(config: &PipelineConfig, options: &MySqlOptions) -> Vec<Finding> {
     let request = PreflightRequest {
         tables: config.source.tables.regex(),
         scan_mode: &config.source.scan_mode,
@@ -93,7 +144,7 @@ async fn source_findings(config: &PipelineConfig) -> Result<Vec<Finding>, Failur
         compiler: Some(&SqlTransforms),
         start: None,
     };
-    Ok(preflight(&options, &request).await)
+    preflight(options, &request).await
 }
 
 /// What is wrong with the lake's location, if anything.

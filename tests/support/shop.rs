@@ -79,6 +79,11 @@ impl<'a> Shop<'a> {
         Self { database, orders }
     }
 
+    /// A shop that is there already, with so many orders at first: on a server that has copied it.
+    pub(crate) fn at(database: &'a Database, orders: u64) -> Self {
+        Self { database, orders }
+    }
+
     /// Adds `shop.events`, a table that takes longer to load than the others. MariaDB only.
     pub(crate) fn add_events(&self, rows: u64) {
         self.database.sql(&format!(

@@ -20,6 +20,8 @@ mod stream_table;
 mod table_map;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use table_format::config::LockSettings;
 use table_format::env::Env;
@@ -28,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{PipelineConfig, ScanMode, StartupMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::source::mysql::connection::MySqlOptions;
+use crate::source::mysql::connection::{Connection, MySqlOptions};
 use crate::source::mysql::dump::BinlogStream;
+use crate::source::mysql::hosts::Hosts;
 use crate::source::mysql::safe_position::current_position;
 use crate::source::mysql::server::ServerInfo;
 use crate::transform::TransformCompiler;
@@ -57,6 +60,9 @@ pub struct Pipeline {
     config: PipelineConfig,
     env: Env,
     lake: Storage,
+    hosts: Hosts,
+    /// Servers in a row that did not know where to go on.
+    refusals: AtomicUsize,
     leases: Leases,
     plan: MemoryPlan,
     progress: Arc<Progress>,
@@ -68,9 +74,10 @@ impl Pipeline {
     /// A pipeline that works within `env.memory` and ends in an orderly way when `shutdown` is cancelled.
     ///
     /// # Errors
-    /// `Invalid` when the lake's location is not one, or for locks that do not go together.
+    /// `Invalid` when the lake's location or the source's address is not one, or for settings that do not go together.
     pub fn try_new(config: PipelineConfig, env: Env, shutdown: CancellationToken) -> Result<Self> {
         let lake = Storage::open(&config.sink.path)?;
+        let hosts = Hosts::from_config(&config.source)?;
         let env = env.with_locks(LockSettings::from_properties(&config.sink.hoodie)?);
         let leases = Leases::new(&config.name, config.sink.lease_timeout, shutdown.clone());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -80,6 +87,8 @@ impl Pipeline {
             config,
             env,
             lake,
+            hosts,
+            refusals: AtomicUsize::new(0),
             leases,
             plan,
             progress,
@@ -142,12 +151,11 @@ impl Pipeline {
         }
     }
 
-    /// How to reach the source, with what is buffered booked.
-    fn source_options(&self) -> Result<MySqlOptions> {
-        Ok(MySqlOptions {
-            memory: self.env.memory.clone(),
-            ..MySqlOptions::from_config(&self.config.source)?
-        })
+    /// Connects to the source; what its connections buffer is booked.
+    async fn connect(&self) -> Result<(MySqlOptions, Connection)> {
+        let (options, control) = self.hosts.connect().await?;
+        let memory = self.env.memory.clone();
+        Ok((MySqlOptions { memory, ..options }, control))
     }
 
     async fn run_once(&self, mode: RunMode, backoff: &mut Backoff) -> Result<StreamEnd> {
@@ -174,24 +182,51 @@ impl Pipeline {
         let origins = start.origins();
         let tables = start.into_stream_tables()?;
         tracing::info!(%position, tables = tables.1.len(), "following the binary log");
-        let stream = BinlogStream::open(&options, self.config.source.server_id, &position).await?;
         let source = StreamSource {
             options: options.clone(),
             is_mariadb,
         };
         let (by_gtid, server) = (position.is_by_gtid(), position.server.clone());
-        let mut streamer = Streamer::new(self, source, until, tables, position)?;
-        tokio::select! {
-            end = streamer.run(stream) => end.map_err(|error| match error.kind() {
-                ErrorKind::NotFound if by_gtid => Error::invalid(format!(
-                    "{origins}; {} ({server}) does not continue that log: {error}; point source.hostname at a server that does, or \
-                     remove the lake table to load it anew",
-                    options.endpoint()
-                ))
-                .with_source(error),
-                _ => error,
-            }),
+        let server_id = self.config.source.server_id;
+        let mut streamer = Streamer::new(self, source, until, tables, position.clone())?;
+        let following = async {
+            let stream = BinlogStream::open(&options, server_id, &position).await?;
+            streamer.run(stream).await
+        };
+        let end = tokio::select! {
+            end = following => end,
             () = lag::watch(&options, &self.progress) => Err(Error::internal("the watch over the lag has ended")),
+        };
+        match end {
+            Err(error) if by_gtid && error.kind() == ErrorKind::NotFound => {
+                Err(self.not_continued(error, &origins, &options, &server))
+            }
+            end => {
+                self.refusals.store(0, Relaxed);
+                end
+            }
         }
+    }
+
+    /// What to do when a server does not continue the log that the tables were read from: another one may.
+    fn not_continued(
+        &self,
+        error: Error,
+        origins: &str,
+        options: &MySqlOptions,
+        server: &str,
+    ) -> Error {
+        let endpoint = options.endpoint();
+        let message =
+            format!("{origins}; {endpoint} ({server}) does not continue that log: {error}");
+        let refusals = self.refusals.fetch_add(1, Relaxed) + 1;
+        if refusals < self.hosts.all().len() {
+            self.hosts.turn_away();
+            return Error::new(ErrorKind::Unavailable, message).with_source(error);
+        }
+        Error::invalid(format!(
+            "{message}; point source.hostname at a server that does, or remove the lake table to load it anew"
+        ))
+        .with_source(error)
     }
 }

@@ -34,8 +34,7 @@ impl Pipeline {
         mode: RunMode,
         backoff: &mut Backoff,
     ) -> Result<StreamEnd> {
-        let options = self.source_options()?;
-        let mut control = Connection::connect(&options).await?;
+        let (options, mut control) = self.connect().await?;
         let mut lakes = StartLake::open_all(self, &mut control).await?;
         backoff.reset();
         self.progress.set_connected();

@@ -54,8 +54,7 @@ pub(super) struct Start {
 impl Start {
     /// Connects, finds the tables and opens or creates their lake tables.
     pub(super) async fn prepare(pipeline: &Pipeline) -> Result<Self> {
-        let options = pipeline.source_options()?;
-        let mut control = Connection::connect(&options).await?;
+        let (options, mut control) = pipeline.connect().await?;
         let lakes = StartLake::open_all(pipeline, &mut control).await?;
         let mut start = Self {
             options,

@@ -14,8 +14,9 @@ use crate::error::{Error, Result};
 use crate::position::{BinlogPosition, QueryPosition, SourcePosition};
 use crate::sink::lake_location;
 use crate::source::mysql::backlog::{bytes_behind, log_files, next_event_time};
-use crate::source::mysql::connection::{Connection, MySqlOptions};
+use crate::source::mysql::connection::MySqlOptions;
 use crate::source::mysql::discovery::{DiscoveredTable, discover};
+use crate::source::mysql::hosts::Hosts;
 use crate::source::mysql::safe_position::current_position;
 
 /// Where a pipeline stands.
@@ -67,10 +68,10 @@ pub struct TableStatus {
 /// # Errors
 /// `Unavailable` when the lake does not answer; `Corrupt` for tables and checkpoints that cannot be read.
 pub async fn status(config: &PipelineConfig, clock: &dyn Clock) -> Result<PipelineStatus> {
-    let options = MySqlOptions::from_config(&config.source)?;
+    let hosts = Hosts::from_config(&config.source)?;
     let lake = Storage::open(&config.sink.path)?;
     let noted = PipelineCheckpoint::load(&lake, &config.name).await?;
-    let asked = Source::ask(config, &options).await;
+    let asked = Source::ask(config, &hosts).await;
     let (source, source_error) = match asked {
         Ok(source) => (Some(source), None),
         Err(error) => (None, Some(error.to_string())),
@@ -80,8 +81,7 @@ pub async fn status(config: &PipelineConfig, clock: &dyn Clock) -> Result<Pipeli
         let lake = LakeStatus::read(config, &lake_table, noted.as_ref()).await?;
         for (mut table, position) in lake.tables(&found) {
             if let (Some(source), Some(position)) = (&source, &position) {
-                (table.lag_bytes, table.lag_seconds) =
-                    source.lag(config, &options, position, clock).await;
+                (table.lag_bytes, table.lag_seconds) = source.lag(config, position, clock).await;
             }
             tables.push(table);
         }
@@ -89,11 +89,16 @@ pub async fn status(config: &PipelineConfig, clock: &dyn Clock) -> Result<Pipeli
     tables.sort_by(|a, b| a.table.cmp(&b.table));
     Ok(PipelineStatus {
         pipeline: config.name.clone(),
-        source: options.endpoint(),
+        source: endpoints(&hosts),
         source_error,
         source_position: source.and_then(|source| Some(source.end?.to_string())),
         tables,
     })
+}
+
+fn endpoints(hosts: &Hosts) -> String {
+    let all: Vec<_> = hosts.all().iter().map(MySqlOptions::endpoint).collect();
+    all.join(", ")
 }
 
 /// The lake tables of a pipeline, those of the source and those that were fed before, with their source tables of today.
@@ -113,6 +118,7 @@ fn lake_tables<'a>(
 
 /// What the source says.
 struct Source {
+    options: MySqlOptions,
     /// The end of its log, where that is read.
     end: Option<BinlogPosition>,
     files: Vec<(String, u64)>,
@@ -120,8 +126,8 @@ struct Source {
 }
 
 impl Source {
-    async fn ask(config: &PipelineConfig, options: &MySqlOptions) -> Result<Self> {
-        let mut connection = Connection::connect(options).await?;
+    async fn ask(config: &PipelineConfig, hosts: &Hosts) -> Result<Self> {
+        let (options, mut connection) = hosts.connect().await?;
         let tables = discover(&mut connection, config.source.tables.regex()).await?;
         let (mut end, mut files) = (None, Vec::new());
         if let ScanMode::Log = config.source.scan_mode {
@@ -129,13 +135,17 @@ impl Source {
             files = log_files(&mut connection).await?;
         }
         connection.close().await?;
-        Ok(Self { end, files, tables })
+        Ok(Self {
+            options,
+            end,
+            files,
+            tables,
+        })
     }
 
     async fn lag(
         &self,
         config: &PipelineConfig,
-        options: &MySqlOptions,
         position: &BinlogPosition,
         clock: &dyn Clock,
     ) -> (Option<u64>, Option<i64>) {
@@ -147,7 +157,8 @@ impl Source {
         if position >= end {
             return (bytes, Some(0));
         }
-        let seconds = match next_event_time(options, config.source.server_id, position).await {
+        let seconds = match next_event_time(&self.options, config.source.server_id, position).await
+        {
             Ok(Some(written)) => Some((clock.now().timestamp() - i64::from(written)).max(0)),
             Ok(None) => Some(0),
             Err(error) => {

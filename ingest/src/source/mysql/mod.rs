@@ -8,6 +8,7 @@ pub mod ddl;
 pub mod discovery;
 pub mod dump;
 mod handshake;
+pub mod hosts;
 mod options;
 mod packet;
 pub mod polling;

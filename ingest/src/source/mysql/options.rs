@@ -83,7 +83,7 @@ impl MySqlOptions {
         }
     }
 
-    /// The options of a pipeline's source.
+    /// The options of a pipeline's source, for a single server.
     ///
     /// # Errors
     /// `Invalid` for an unknown ssl-mode, and for a certificate without key.
