@@ -54,6 +54,8 @@ fn assert_counts_are_equal(database: &Database, pipeline: &Pipeline) {
 #[case::mariadb(Flavour::MariaDb, "mor")]
 #[ignore = "needs MySQL 8.0: make test-interop"]
 #[case::mysql(Flavour::MySql80, "mor")]
+#[ignore = "needs MariaDB 11.4: make test-interop"]
+#[case::mariadb_11_4(Flavour::MariaDb114, "cow")]
 fn rows_without_a_key_arrive_once_each(#[case] flavour: Flavour, #[case] table_type: &str) {
     let database = database(flavour);
     if flavour == Flavour::MySql80 {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use rstest::rstest;
 
 use crate::support::{
-    Database, Finished, Flavour, Pipeline, Shop, lakebed, run_until_current, wait_until,
+    Database, Finished, Flavour, Pipeline, Shop, assert_same_rows, lake_rows, lakebed,
+    run_until_current, source_rows, wait_until,
 };
 
 /// A configuration or preflight check failed.
@@ -281,4 +282,26 @@ fn a_lake_that_was_filled_from_another_server_is_not_continued() {
             finished.stderr
         );
     }
+}
+
+#[test]
+fn prepared_transactions_stop_the_pipeline_only_where_a_table_is_captured() {
+    let database = Database::mariadb();
+    Shop::open(&database, 10);
+    database.sql("CREATE TABLE shop.other (id INT PRIMARY KEY)");
+    let pipeline = Pipeline::new(&database, "mor", r"shop\.(orders|stock)");
+    run_until_current(&pipeline);
+    let prepared = |name: &str, statement: &str| {
+        database.sql(&format!(
+            "XA START '{name}'; {statement}; XA END '{name}'; XA PREPARE '{name}'; XA COMMIT '{name}';"
+        ));
+    };
+    prepared("elsewhere", "INSERT INTO shop.other VALUES (1)");
+    database.sql("UPDATE shop.stock SET quantity = 5");
+    run_until_current(&pipeline);
+    let lake = lake_rows(&database, "shop.stock", &pipeline.table("shop.stock"));
+    assert_same_rows("shop.stock", &source_rows(&database, "shop.stock"), &lake);
+    prepared("here", "UPDATE shop.orders SET total = 1");
+    let stderr = run(&pipeline).expect_code(1).stderr;
+    assert!(stderr.contains("XA transaction"), "{stderr}");
 }

@@ -20,7 +20,7 @@ fn replicate(flavour: Flavour, primary: &Database, replica: &Database) {
     );
     let one_line = |sql: &str| primary.sql(sql).split_whitespace().collect::<String>();
     let statements = match flavour {
-        Flavour::MariaDb => {
+        Flavour::MariaDb | Flavour::MariaDb114 => {
             let position = one_line("SELECT @@gtid_current_pos");
             format!(
                 "RESET MASTER; SET GLOBAL gtid_slave_pos = '{position}'; {from}, MASTER_USE_GTID=slave_pos; START SLAVE;"

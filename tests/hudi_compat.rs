@@ -167,7 +167,7 @@ fn spark_upserts_into_our_table_and_we_go_on() {
     assert_same_rows("shop.stock by Spark", &source, &theirs);
 }
 
-fn follows_mysql(flavour: Flavour, table_type: &str) {
+fn follows(flavour: Flavour, table_type: &str) {
     let database = Database::start(flavour, &[]);
     let shop = Shop::open(&database, 5000);
     let pipeline = Pipeline::new(&database, table_type, ALL_TABLES);
@@ -182,11 +182,17 @@ fn follows_mysql(flavour: Flavour, table_type: &str) {
 #[test]
 #[ignore = "needs MySQL 8.0: make test-interop"]
 fn mysql_8_0_comes_through_under_live_writers() {
-    follows_mysql(Flavour::MySql80, "mor");
+    follows(Flavour::MySql80, "mor");
+}
+
+#[test]
+#[ignore = "needs MariaDB 11.4: make test-interop"]
+fn mariadb_11_4_comes_through_under_live_writers() {
+    follows(Flavour::MariaDb114, "mor");
 }
 
 #[test]
 #[ignore = "needs MySQL 5.7: make test-interop"]
 fn mysql_5_7_comes_through_under_live_writers() {
-    follows_mysql(Flavour::MySql57, "cow");
+    follows(Flavour::MySql57, "cow");
 }

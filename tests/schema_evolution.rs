@@ -287,8 +287,9 @@ fn a_change_of_a_kind_that_is_an_exception_stops_the_pipeline(
 #[rstest]
 #[case::mysql_8_0(Flavour::MySql80)]
 #[case::mysql_5_7(Flavour::MySql57)]
-#[ignore = "needs MySQL: make test-interop"]
-fn changes_are_followed_on_mysql_too(#[case] flavour: Flavour) {
+#[case::mariadb_11_4(Flavour::MariaDb114)]
+#[ignore = "needs MySQL and MariaDB 11.4: make test-interop"]
+fn changes_are_followed_on_other_servers_too(#[case] flavour: Flavour) {
     let database = Database::start(flavour, &[]);
     database.sql(
         "CREATE TABLE shop.t (id INT PRIMARY KEY, a INT, b VARCHAR(10));

@@ -76,6 +76,22 @@ fn every_type_of_mariadb_is_the_same_by_snapshot_and_log_in_merge_on_read_tables
 }
 
 #[test]
+#[ignore = "needs MariaDB 11.4: make test-interop"]
+fn every_type_of_mariadb_11_4_is_the_same_by_snapshot_and_log() {
+    let sql = [
+        include_str!("sql/types_mariadb.sql"),
+        include_str!("sql/types_mariadb_changes.sql"),
+    ];
+    for flags in [
+        &[][..],
+        &["--binlog-row-metadata=FULL", "--log-bin-compress=ON"],
+    ] {
+        let database = Database::start(Flavour::MariaDb114, flags);
+        snapshot_and_log_agree(&database, "mor", &["types"], sql);
+    }
+}
+
+#[test]
 #[ignore = "needs MySQL 8.0: make test-interop"]
 fn every_type_of_mysql_8_0_is_the_same_by_snapshot_and_log() {
     let sql = [

@@ -20,10 +20,19 @@ pub(crate) const PASSWORD: &str = "s3cret";
 pub(crate) enum Flavour {
     /// Debian's MariaDB.
     MariaDb,
+    /// MariaDB 11.4.5.
+    MariaDb114,
     /// MySQL 8.0.12.
     MySql80,
     /// MySQL 5.7.22.
     MySql57,
+}
+
+impl Flavour {
+    /// Whether it is MariaDB of some version.
+    pub(crate) fn is_mariadb(self) -> bool {
+        matches!(self, Self::MariaDb | Self::MariaDb114)
+    }
 }
 
 /// A running server; dropping it stops the server and removes its data.
@@ -127,24 +136,28 @@ impl Database {
     }
 
     fn home(&self) -> PathBuf {
-        let version = if self.flavour == Flavour::MySql80 {
-            "mysql-8.0"
-        } else {
-            "mysql-5.7"
+        let version = match self.flavour {
+            Flavour::MariaDb => return PathBuf::from("/usr"),
+            Flavour::MariaDb114 => "mariadb-11.4",
+            Flavour::MySql80 => "mysql-8.0",
+            Flavour::MySql57 => "mysql-5.7",
         };
         installed(interop().join(version), "scripts/setup interop")
     }
 
     fn initialise(&self) {
         let data = format!("--datadir={}", self.path("data").display());
-        let mut command = if self.flavour == Flavour::MariaDb {
-            installed(PathBuf::from("/usr/sbin/mariadbd"), "scripts/setup");
-            let mut command = Command::new("mariadb-install-db");
-            command.args([
-                "--no-defaults",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ]);
+        let mut command = if self.flavour.is_mariadb() {
+            let mut command = match self.flavour {
+                Flavour::MariaDb => {
+                    installed(PathBuf::from("/usr/sbin/mariadbd"), "scripts/setup");
+                    Command::new("mariadb-install-db")
+                }
+                _ => Command::new(self.home().join("scripts/mariadb-install-db")),
+            };
+            command.arg("--no-defaults");
+            command.arg(format!("--basedir={}", self.home().display()));
+            command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
             command
         } else {
             let mut command = self.mysqld();
@@ -186,9 +199,14 @@ impl Database {
     }
 
     fn server_command(&self) -> Command {
-        let mut command = if self.flavour == Flavour::MariaDb {
-            let mut command = Command::new("/usr/sbin/mariadbd");
+        let mut command = if self.flavour.is_mariadb() {
+            let program = match self.flavour {
+                Flavour::MariaDb => PathBuf::from("/usr/sbin/mariadbd"),
+                _ => self.home().join("bin/mariadbd"),
+            };
+            let mut command = Command::new(program);
             command.arg("--no-defaults");
+            command.arg(format!("--basedir={}", self.home().display()));
             command
         } else {
             let mut command = self.mysqld();

@@ -5,6 +5,7 @@ mod database;
 mod lakebed;
 mod pipeline;
 mod process;
+mod proxy;
 mod python;
 mod rows;
 mod s3;
@@ -20,6 +21,7 @@ pub(crate) use database::{Database, Flavour};
 pub(crate) use lakebed::{Daemon, lakebed, query, query_rows, run_until_current};
 pub(crate) use pipeline::Pipeline;
 pub(crate) use process::Finished;
+pub(crate) use proxy::Proxy;
 pub(crate) use python::{duckdb_rows, hudi_rs_rows, interpreter};
 pub(crate) use rows::{
     Rows, assert_same_rows, lake_rows, rows_of_reader, source_rows, source_rows_where,

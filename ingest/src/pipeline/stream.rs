@@ -15,7 +15,7 @@ use super::stream_table::StreamTable;
 use super::table_map::TableMaps;
 use crate::batch::RowOrigin;
 use crate::checkpoint::PipelineCheckpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::position::{BinlogPosition, GtidSet};
 use crate::source::mysql::binlog::{
     BinlogDecoder, BinlogEvent, EventHeader, QueryEvent, RowsEvent, TableMap,
@@ -298,6 +298,11 @@ impl<'a> Streamer<'a> {
             }
             BinlogEvent::Rows(rows) => self.take_rows(&rows).await,
             BinlogEvent::Xid => self.end_transaction(),
+            BinlogEvent::XaPrepare if self.transaction_rows == 0 => self.end_transaction(),
+            BinlogEvent::XaPrepare => Err(Error::unsupported(
+                "an XA transaction that changed captured tables was prepared; its changes cannot be held back until XA COMMIT: \
+                 keep XA transactions off the captured tables, or leave the tables out of source.tables",
+            )),
             BinlogEvent::Query(query) => self.take_query(&query).await,
             _ => Ok(()),
         }

@@ -273,11 +273,8 @@ fn heartbeat_v2<'a>(reader: &mut ByteReader<'_>) -> Result<BinlogEvent<'a>> {
 
 /// The end of an XA transaction: committed at once, or prepared, to be decided by a later statement.
 fn xa_prepare<'a>(reader: &mut ByteReader<'_>) -> Result<BinlogEvent<'a>> {
-    if reader.u8()? != 0 {
-        return Ok(BinlogEvent::Xid);
-    }
-    Err(Error::unsupported(
-        "an XA transaction was prepared; its changes cannot be held back until XA COMMIT. \
-         Keep XA transactions off the captured tables",
-    ))
+    Ok(match reader.u8()? {
+        0 => BinlogEvent::XaPrepare,
+        _ => BinlogEvent::Xid,
+    })
 }

@@ -150,6 +150,8 @@ pub enum BinlogEvent<'a> {
     Query(QueryEvent<'a>),
     /// A source transaction ends.
     Xid,
+    /// The end of an XA transaction that a later statement commits or rolls back.
+    XaPrepare,
     /// Which table an id means until further notice.
     TableMap(&'a TableMap),
     /// Rows of one table.
