@@ -85,6 +85,32 @@ impl Extra {
     }
 }
 
+/// A log at the source of what happens to its orders, and what the lake appends of it: as many changes on both sides.
+const AUDIT: &str = "
+    CREATE TABLE shop.audit (op CHAR(1) NOT NULL, id BIGINT NOT NULL);
+    CREATE TRIGGER shop.inserted AFTER INSERT ON shop.orders FOR EACH ROW INSERT INTO shop.audit VALUES ('i', NEW.id);
+    CREATE TRIGGER shop.updated AFTER UPDATE ON shop.orders FOR EACH ROW INSERT INTO shop.audit VALUES ('u', NEW.id);
+    CREATE TRIGGER shop.deleted AFTER DELETE ON shop.orders FOR EACH ROW INSERT INTO shop.audit VALUES ('d', OLD.id);
+";
+
+fn assert_change_counts_are_equal(database: &Database, pipeline: &Pipeline) {
+    let counts = "op, count(*) AS n, sum(id) AS s";
+    let source = database.sql(&format!(
+        "SELECT {counts} FROM shop.audit GROUP BY op ORDER BY op"
+    ));
+    let sql = format!("SELECT {counts} FROM t GROUP BY op ORDER BY op");
+    let rows = query_rows(&pipeline.table("shop.audit"), &sql);
+    let line = |row: &serde_json::Value| {
+        format!(
+            "{}\t{}\t{}\n",
+            row["op"].as_str().unwrap(),
+            row["n"],
+            row["s"]
+        )
+    };
+    assert_eq!(rows.iter().map(line).collect::<String>(), source);
+}
+
 /// Two hundred kills over a snapshot, the stream, changes of columns, log rotation, compactions, cleaning and archival, with two
 /// writers that meet in deadlocks and roll back; two of the kills hit the server.
 #[test]
@@ -92,13 +118,15 @@ impl Extra {
 fn two_hundred_kills_lose_and_double_nothing() {
     let mut database = Database::mariadb();
     Shop::open(&database, 20_000).add_events(300_000);
-    let tables = r"shop\.(orders|lines|stock|accounts|events)";
+    database.sql(AUDIT);
+    let tables = r"shop\.(orders|lines|stock|accounts|events|audit)";
     let mut pipeline = Pipeline::new(&database, "mor", tables)
         .with("pipeline", "schema.change.behavior", "evolve")
         .with("sink", "hoodie.compact.inline.max.delta.commits", "4")
         .with("sink", "hoodie.cleaner.commits.retained", "3")
         .with("sink", "hoodie.keep.min.commits", "6")
-        .with("sink", "hoodie.keep.max.commits", "10");
+        .with("sink", "hoodie.keep.max.commits", "10")
+        .with_blocks("transform: [{source-table: shop.audit, mode: append}]\n");
     let mut random = StdRng::seed_from_u64(20_261_127);
     let mut extra = Extra::Absent;
     for part in 0..3_u64 {
@@ -130,6 +158,7 @@ fn two_hundred_kills_lose_and_double_nothing() {
     }
     run_until_current(&pipeline);
     assert_shop_is_equal(&database, &pipeline);
+    assert_change_counts_are_equal(&database, &pipeline);
     let sums = |row: &serde_json::Value| (row["n"].as_u64(), row["s"].as_u64());
     let sql = "SELECT count(*) AS n, sum(id) AS s FROM t";
     let events = query_rows(&pipeline.table("shop.events"), sql).remove(0);
