@@ -241,7 +241,7 @@ impl<P: SourcePosition> StartLake<P> {
         }
         let mut lakes = Vec::with_capacity(by_lake.len());
         for discovered in by_lake.into_values() {
-            lakes.push(StartLake::open(pipeline, discovered).await?);
+            lakes.push(Self::open(pipeline, discovered).await?);
         }
         Ok(lakes)
     }
