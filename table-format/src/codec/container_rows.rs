@@ -92,20 +92,24 @@ impl<R: Read> fmt::Debug for ContainerRows<R> {
 #[cfg(test)]
 mod tests {
     use apache_avro::types::Record;
-    use apache_avro::{Codec, DeflateSettings, Schema, Writer};
+    use apache_avro::{Codec, DeflateSettings, Schema, Writer, ZstandardSettings};
     use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
+    use rstest::rstest;
 
     use super::*;
 
-    #[test]
-    fn compressed_files_come_in_batches() {
+    #[rstest]
+    #[case::plain(Codec::Null)]
+    #[case::deflate(Codec::Deflate(DeflateSettings::default()))]
+    #[case::snappy(Codec::Snappy)]
+    #[case::zstandard(Codec::Zstandard(ZstandardSettings::default()))]
+    fn files_of_every_codec_come_in_batches(#[case] codec: Codec) {
         let schema = Schema::parse_str(
             r#"{"type":"record","name":"r","fields":[{"name":"id","type":"long"},
                {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}]}"#,
         )
         .unwrap();
-        let codec = Codec::Deflate(DeflateSettings::default());
         let mut writer = Writer::with_codec(&schema, Vec::new(), codec).unwrap();
         for id in 0..25_i64 {
             let mut record = Record::new(&schema).unwrap();
