@@ -47,6 +47,37 @@ fn twenty_kills_lose_and_double_nothing_in_merge_on_read_tables() {
     survives_kills(Flavour::MariaDb, "mor", 20_261_124);
 }
 
+/// A lake for readers of Hudi before 1.0.
+#[test]
+fn tables_of_version_6_lose_and_double_nothing() {
+    let database = Database::mariadb();
+    let shop = Shop::open(&database, 5000);
+    let pipeline = Pipeline::new(&database, "mor", ALL_TABLES)
+        .with("sink", "hoodie.write.table.version", "6")
+        .with("sink", "hoodie.compact.inline.max.delta.commits", "3")
+        .with("sink", "hoodie.cleaner.commits.retained", "2")
+        .with("sink", "hoodie.keep.min.commits", "4")
+        .with("sink", "hoodie.keep.max.commits", "6");
+    let writer = shop.writer(66, Kinds::All);
+    let mut random = StdRng::seed_from_u64(20_261_128);
+    for _ in 0..8 {
+        let daemon = Daemon::start(&pipeline);
+        pause(Duration::from_millis(random.random_range(300..2000)));
+        daemon.kill();
+    }
+    writer.stop();
+    run_until_current(&pipeline);
+    assert_shop_is_equal(&database, &pipeline);
+    let properties = pipeline
+        .table("shop.orders")
+        .join(".hoodie/hoodie.properties");
+    let properties = std::fs::read_to_string(properties).unwrap();
+    assert!(
+        properties.contains("hoodie.table.version=6"),
+        "{properties}"
+    );
+}
+
 /// Inside transactions this server writes the position 0 into its events.
 #[test]
 #[ignore = "needs MariaDB 11.4: make test-interop"]
