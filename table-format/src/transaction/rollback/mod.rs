@@ -101,11 +101,8 @@ pub(crate) async fn finish_pending(
                 }
             }
             Action::Rollback => {
-                undone.insert(
-                    finish_rollback(storage, env, config, action())
-                        .await?
-                        .target,
-                );
+                let done = finish_rollback(storage, env, config, action()).await?;
+                undone.extend(done.map(|done| done.target));
             }
             Action::Commit
             | Action::DeltaCommit
@@ -151,18 +148,23 @@ pub(crate) async fn roll_back(
     let plan = plan.encode_avro()?;
     let rollback = ServiceAction::request(storage, env, config, Action::Rollback, plan).await?;
     let done = finish_rollback(storage, env, config, rollback).await?;
+    let done = done.ok_or_else(|| {
+        let message = format!("instant {} has been completed meanwhile", failed.time);
+        Error::new(ErrorKind::Conflict, message)
+    })?;
     let files = done.metadata.total_files_deleted;
     tracing::info!(table = config.name(), instant = %failed.time, files, "rolled back");
     Ok(done)
 }
 
-/// Executes the plan of a pending rollback.
+/// Executes the plan of a pending rollback. `None` when the writer that was taken for dead has completed its instant before anything
+/// was undone: the plan is withdrawn.
 async fn finish_rollback(
     storage: &Storage,
     env: &Env,
     config: &TableConfig,
     mut rollback: ServiceAction,
-) -> Result<RolledBack> {
+) -> Result<Option<RolledBack>> {
     let began = env.clock.now();
     let timeline = ActiveTimeline::load(storage, config).await?;
     let time = rollback.instant().time.clone();
@@ -184,10 +186,15 @@ async fn finish_rollback(
         .completed_writes()
         .any(|instant| instant.time == target.time)
     {
+        if rollback.instant().state == State::Requested {
+            tracing::warn!(table = config.name(), instant = %target.time, "completed after all; it is not rolled back");
+            storage.delete(&plan_path).await?;
+            return Ok(None);
+        }
         return Err(Error::new(
             ErrorKind::Conflict,
             format!(
-                "{plan_path}: instant {} has been completed meanwhile; it cannot be rolled back",
+                "{plan_path}: instant {} was completed while it was being rolled back: files of it may be gone; see `lakebed table fsck`",
                 target.time
             ),
         ));
@@ -214,11 +221,11 @@ async fn finish_rollback(
     if config.version() == TableVersion::Six {
         delete_markers(storage, &time).await?;
     }
-    Ok(RolledBack {
+    Ok(Some(RolledBack {
         target: target.time,
         rollback,
         metadata,
-    })
+    }))
 }
 
 /// Removes the files of a pending instant from the timeline, the inflight file first.

@@ -1,6 +1,7 @@
 //! Failed writes: what finding them costs, which count as failed, and completed writes that are taken back.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,6 +194,44 @@ async fn under_lazy_a_live_writer_is_left_alone_and_a_dead_one_rolled_back() {
     check_debris(&storage, &table).await;
 }
 
+/// A plan to roll a write back, of somebody who took its writer for dead, and who saw it pending still.
+#[tokio::test]
+async fn a_rollback_of_a_write_that_completed_after_all_is_withdrawn() {
+    for shape in SHAPES {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = local(&dir);
+        let table = create(&storage, shape).await;
+        let mut writer = lazy_writer(&table, 60_000).await;
+        let change = |id| Change {
+            id,
+            region: "eu",
+            price: Some(1),
+            ts: 0,
+        };
+        let before = pending_times(&storage).await;
+        let pending = begun(&mut writer, &[change(1)]).await;
+        let time = pending.instant_time().to_string();
+        // Ours, made as long as it looked dead: rolled back in a copy of the table, whose plan is brought over.
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(dir.path(), copy.path());
+        std::fs::remove_dir_all(copy.path().join("t/.hoodie/.heartbeat")).unwrap();
+        services(&local(&copy))
+            .await
+            .roll_back(pending.instant_time())
+            .await
+            .unwrap();
+        pending.commit(BTreeMap::new()).await.unwrap();
+        let plan = requested_rollback(copy.path());
+        std::fs::copy(copy.path().join(&plan), dir.path().join(&plan)).unwrap();
+        let mut model = Model::default();
+        model.apply(shape, &[change(1)]);
+        write(&mut lazy_writer(&table, 60_000).await, &[change(2)]).await;
+        model.apply(shape, &[change(2)]);
+        model.check(&storage).await;
+        assert_eq!(pending_times(&storage).await, before, "{time}");
+    }
+}
+
 #[tokio::test]
 async fn hazard_17_a_writer_whose_heartbeat_lapsed_does_not_complete() {
     let dir = tempfile::tempdir().unwrap();
@@ -356,4 +395,37 @@ async fn a_write_whose_predecessor_was_cleaned_is_not_rolled_back() {
         read_table(&storage).await.unwrap().len(),
         after.expected().len()
     );
+}
+
+async fn pending_times(storage: &Storage) -> Vec<String> {
+    let table = Table::open_storage(storage.clone()).await.unwrap();
+    let timeline = table.timeline().await.unwrap();
+    timeline.pending().map(ToString::to_string).collect()
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                std::fs::create_dir_all(&target).unwrap();
+                copy_all(&entry.path(), &target);
+            }
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// The plan of the only rollback in a table's timeline, below its folder.
+fn requested_rollback(table: &std::path::Path) -> PathBuf {
+    let timeline = std::path::Path::new("t/.hoodie/timeline");
+    let mut names = std::fs::read_dir(table.join(timeline))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    timeline.join(
+        names
+            .find(|name| name.ends_with(".rollback.requested"))
+            .unwrap(),
+    )
 }
