@@ -14,6 +14,7 @@ mod contract;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -32,7 +33,14 @@ pub struct Storage {
     root: Path,
     name: Arc<str>,
     is_local: bool,
+    /// How often a delete is tried.
+    delete_attempts: u32,
 }
+
+/// The clients of cloud stores do not repeat a delete, which they send as a POST, by themselves. With pauses that double, these
+/// attempts span six seconds.
+const DELETE_ATTEMPTS: u32 = 6;
+const DELETE_PAUSE: Duration = Duration::from_millis(200);
 
 /// What lies directly in a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +83,7 @@ impl Storage {
             root: located.root,
             name: located.name.into(),
             is_local: located.is_local,
+            delete_attempts: if located.is_local { 1 } else { DELETE_ATTEMPTS },
         })
     }
 
@@ -85,6 +94,7 @@ impl Storage {
             root,
             name: name.into(),
             is_local: false,
+            delete_attempts: 1,
         }
     }
 
@@ -263,11 +273,17 @@ impl Storage {
     /// `Unavailable` when the store gives up.
     pub async fn delete(&self, relative: &str) -> Result<()> {
         let path = self.object_path(relative)?;
-        match self.store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => {
-                Err(Error::from(error).context(format!("deleting {}", self.location_of(relative))))
+        let mut attempt = 1;
+        loop {
+            let error = match self.store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Err(error) => Error::from(error),
+            };
+            if attempt >= self.delete_attempts || error.kind() != ErrorKind::Unavailable {
+                return Err(error.context(format!("deleting {}", self.location_of(relative))));
             }
+            tokio::time::sleep(DELETE_PAUSE * (1 << (attempt - 1))).await;
+            attempt += 1;
         }
     }
 
