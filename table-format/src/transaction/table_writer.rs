@@ -1,6 +1,6 @@
 //! `TableWriter`: one writer of a table, which begins instants one after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use crate::index::load::load_groups;
 use crate::index::log_keys::LogSource;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
-use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
-use crate::schema::evolution::SchemaHistory;
-use crate::schema::meta::with_meta_columns;
+use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
+use crate::schema::evolution::{ColumnChange, SchemaHistory, WrittenSchema};
+use crate::schema::meta::{with_meta_columns, without_meta_columns};
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, WriteOperation};
-use crate::timeline::{ActiveTimeline, Instant, State};
+use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::announced::announced;
 use crate::transaction::commit::Transaction;
 use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
@@ -39,6 +39,8 @@ use crate::writer::{
 
 /// Between two looks at a write that is only announced.
 const ANNOUNCED_PAUSE: Duration = Duration::from_millis(50);
+/// An instant after all others.
+const LATER: &str = "99991231235959999";
 
 /// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
 /// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
@@ -92,9 +94,10 @@ impl Table {
         if env.locks.is_optimistic() {
             options.failed_writes.policy = FailedWritesPolicy::Lazy;
         }
-        SchemaHistory::require_none(self.storage(), self.config().name()).await?;
         let known = Known {
             schema: self.schema().await?,
+            is_schema_set: false,
+            history: None,
             groups: Arc::new(FileGroups::default()),
             instants: BTreeSet::new(),
             are_groups_current: false,
@@ -129,7 +132,8 @@ impl TableWriter {
     }
 
     /// Changes the columns from the next instant on: columns may be added (nullable), widened or left out. Base files are
-    /// rewritten in the new columns when their groups change; readers adapt the others.
+    /// rewritten in the new columns when their groups change; readers adapt the others. On tables with schema on read new columns get
+    /// ids, and a column that is left out and comes back is another one; see [`TableWriter::alter`] for renames.
     ///
     /// # Errors
     /// `Invalid` when old rows could not be read in the new columns.
@@ -137,6 +141,7 @@ impl TableWriter {
         let mut known = self.state.known.lock().await;
         adapt_batch(&RecordBatch::new_empty(Arc::clone(&known.schema)), &schema)?;
         check_nullability(&known.schema, &schema)?;
+        known.is_schema_set |= known.schema != schema;
         known.schema = schema;
         Ok(())
     }
@@ -148,9 +153,53 @@ impl TableWriter {
     /// `Conflict` when another writer began at the same moment or the timeline is ahead of the clock; `Unsupported` when
     /// the table has become one that can only be read.
     pub async fn begin(&mut self, operation: WriteOperation) -> Result<Transaction> {
+        self.start(operation, &[]).await
+    }
+
+    /// Changes columns in a commit of its own, which rewrites no file, with schema on read: columns are known by their ids from
+    /// then on, and this table's history begins with the first such change. Whoever reads it must know of that: Spark with
+    /// `hoodie.schema.on.read.enable=true`, hudi-rs and others not at all.
+    ///
+    /// Java: AlterTableCommand#commitWithSchema.
+    ///
+    /// # Errors
+    /// `Invalid` for a change that cannot be made, naming the column: a key, partition or ordering column, a name that is taken, a type
+    /// that does not hold all values; `Unsupported` for a column of a type that Hudi cannot read back from a history; else as
+    /// [`TableWriter::begin`] and [`Transaction::commit`].
+    pub async fn alter(
+        &mut self,
+        changes: &[ColumnChange],
+        extra_metadata: BTreeMap<String, String>,
+    ) -> Result<Instant> {
+        let config = WritableTable::load(&self.state.storage, &self.state.options.properties)
+            .await?
+            .config;
+        let fixed = [
+            ("a key", config.record_key_fields()),
+            ("a partition column", config.partition_fields()),
+            ("an ordering column", config.ordering_fields()),
+        ];
+        for change in changes {
+            change.check_not_fixed(&fixed)?;
+        }
+        let transaction = self.start(WriteOperation::AlterSchema, changes).await?;
+        transaction.commit(extra_metadata).await
+    }
+
+    async fn start(
+        &self,
+        operation: WriteOperation,
+        changes: &[ColumnChange],
+    ) -> Result<Transaction> {
         let state = &self.state;
         let (table, timeline, requested) = loop {
             let (table, timeline) = self.refresh().await?;
+            // What cannot be is said before there is an instant.
+            state
+                .known
+                .lock()
+                .await
+                .columns_at(&LATER.parse()?, changes)?;
             let guard = state.lock.acquire().await?;
             let requested = self.request(&table, &guard, operation).await;
             guard.release().await;
@@ -173,7 +222,7 @@ impl TableWriter {
         let context = write_context(
             state,
             &table,
-            &known.schema,
+            known.columns_at(&inflight.time, changes)?,
             &inflight,
             operation,
             &timeline,
@@ -288,6 +337,7 @@ impl TableWriter {
         known.are_groups_current &= !(is_rolled_back && table.config.version().shares_logs());
         let completed: BTreeSet<Instant> = timeline.completed_writes().cloned().collect();
         if !known.are_groups_current || known.instants != completed {
+            self.take_in_columns(&mut known, &table, &timeline).await?;
             let (schema, groups) = (&known.schema, &known.groups);
             let groups = load_groups(
                 state.logs(),
@@ -306,6 +356,68 @@ impl TableWriter {
         }
         Ok((table, timeline))
     }
+
+    /// Takes over columns that another writer has changed by their ids: by name they would pass for others.
+    async fn take_in_columns(
+        &self,
+        known: &mut Known,
+        table: &WritableTable,
+        timeline: &ActiveTimeline,
+    ) -> Result<()> {
+        let storage = &self.state.storage;
+        let history = SchemaHistory::load(storage, timeline).await?;
+        let version_of = |history: &Option<SchemaHistory>| {
+            let history = history.as_ref();
+            history.and_then(SchemaHistory::newest_version)
+        };
+        if version_of(&history) != version_of(&known.history) {
+            if known.is_schema_set {
+                let message = format!(
+                    "table {}: another writer has changed its columns; open it again",
+                    table.config.name()
+                );
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            let table = Table::new(storage.clone(), table.config.clone());
+            let schema = avro_to_arrow(&table.schema_text(timeline).await?)?;
+            known.schema = without_meta_columns(&schema);
+        }
+        known.history = history;
+        Ok(())
+    }
+}
+
+impl Known {
+    /// The columns of an instant's rows, after these changes.
+    fn columns_at(&self, instant: &InstantTime, changes: &[ColumnChange]) -> Result<Columns> {
+        let written = match &self.history {
+            _ if !changes.is_empty() => {
+                let history = self.history.as_ref();
+                WrittenSchema::altered(history, instant, &self.schema, changes)?
+            }
+            Some(history) => WrittenSchema::of_rows(history, instant, &self.schema)?,
+            None => {
+                return Ok(Columns {
+                    schema: Arc::clone(&self.schema),
+                    written: None,
+                });
+            }
+        };
+        Ok(Columns {
+            schema: if changes.is_empty() {
+                Arc::clone(&self.schema)
+            } else {
+                written.schema().arrow_schema()?
+            },
+            written: Some(Arc::new(written)),
+        })
+    }
+}
+
+/// The columns of an instant's rows.
+struct Columns {
+    schema: SchemaRef,
+    written: Option<Arc<WrittenSchema>>,
 }
 
 #[cfg(test)]
@@ -364,13 +476,15 @@ fn check_nullability(old: &SchemaRef, new: &SchemaRef) -> Result<()> {
 fn write_context(
     state: &TableState,
     table: &WritableTable,
-    schema: &SchemaRef,
+    columns: Columns,
     instant: &Instant,
     operation: WriteOperation,
     timeline: &ActiveTimeline,
     log_names: LogNames,
 ) -> Result<WriteContext> {
     let name = table.config.name();
+    let Columns { schema, written } = columns;
+    let schema = &schema;
     let (storage, env, options) = (&state.storage, &state.env, &state.options);
     let early = EarlyDetection::of(storage, env, &table.config, options, &instant.time);
     let with_meta = with_meta_columns(schema);
@@ -405,5 +519,10 @@ fn write_context(
         files: DataFiles::new(state.storage.clone(), instant.time.clone())
             .with_early_detection(early),
         log_names,
+        evolution: written
+            .as_deref()
+            .map(WrittenSchema::evolution)
+            .transpose()?,
+        written,
     })
 }
