@@ -33,6 +33,7 @@ mod reading;
 mod restore;
 mod round_trip;
 mod schema_evolution;
+mod schema_on_read;
 mod sql_shell;
 mod startup;
 mod support;
