@@ -2,6 +2,7 @@
 
 mod evolution;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -36,6 +37,8 @@ pub(crate) struct LakeTable {
     schema: SchemaRef,
     transform: Option<TableTransform>,
     behaviors: SchemaChangeBehaviors,
+    /// A column that the source renames is renamed in the lake, by its id.
+    renames_in_place: bool,
     open: Option<Transaction>,
     services: TableServices,
 }
@@ -87,6 +90,11 @@ impl LakeTable {
             schema,
             transform,
             behaviors: config.schema_change,
+            renames_in_place: config
+                .sink
+                .hoodie
+                .get(evolution::ON_READ)
+                .is_some_and(|value| value.trim() == "true"),
             open: None,
             services,
         })
@@ -126,7 +134,16 @@ impl LakeTable {
         changes: &[ColumnChange],
         table: &SourceTable,
     ) -> Result<()> {
-        let evolved = evolution::evolved(&self.schema, source, changes, self.behaviors)
+        let (renames, left) = match self.renames_in_place {
+            true => evolution::renamed_in_place(&self.schema, changes, self.behaviors),
+            false => (Vec::new(), changes.to_vec()),
+        };
+        if !renames.is_empty() {
+            let altered = self.writer.alter(&renames, BTreeMap::new()).await;
+            altered.map_err(|error| error.context(self.name.clone()))?;
+            self.schema = self.writer.schema().await;
+        }
+        let evolved = evolution::evolved(&self.schema, source, &left, self.behaviors)
             .map_err(|error| error.context(table.to_string()))?;
         if evolved.fields() != self.schema.fields() {
             let changed = self.writer.set_schema(Arc::clone(&evolved)).await;
