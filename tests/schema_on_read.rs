@@ -228,9 +228,9 @@ impl Lake {
         self.names_given += 1;
         // Every other time the name of a column that is gone, or was called otherwise before.
         let freed = ["a", "b", "c", "gone"].into_iter();
-        let freed =
+        let mut freed =
             freed.filter(|name| live.iter().all(|place| self.columns[*place].name != *name));
-        let to = match freed.last() {
+        let to = match freed.next_back() {
             Some(name) if how.is_multiple_of(2) => name.to_owned(),
             _ => format!("n{}", self.names_given),
         };
@@ -385,6 +385,7 @@ fn columns_are_changed_by_the_command_and_keep_their_values() {
         lake.write("insert-overwrite", 0..2, 9);
         lake.rows.retain(|id, _| *id < 2);
         lake.assert_ours("overwritten");
+        lake.command(&["fsck", lake.path()]);
     }
 }
 
