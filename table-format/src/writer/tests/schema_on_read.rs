@@ -9,6 +9,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -23,6 +25,7 @@ use crate::service::Services;
 use crate::service::compaction::Due;
 use crate::storage::Storage;
 use crate::table::{Table, TableSpec};
+use crate::testing::{Fault, FaultyStore};
 use crate::timeline::metadata::LATEST_SCHEMA;
 use crate::writer::tests::concurrent::optimistic;
 use crate::writer::tests::model::{env, local, small_writer};
@@ -516,6 +519,49 @@ async fn columns_do_not_change_beneath_a_write() {
     let refused = overtaken.commit(BTreeMap::new()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
     table.check().await;
+}
+
+/// Whatever call a change of columns fails at, the table is as before or as after it, and writers go on.
+#[rstest]
+#[tokio::test]
+async fn a_crash_leaves_the_old_columns_or_the_new_ones(
+    #[values(Fault::Fail, Fault::ApplyThenFail)] fault: Fault,
+    #[values(TableVersion::Six, TableVersion::Nine)] version: TableVersion,
+) {
+    let mut seen = [false; 2];
+    for at in 0_u64.. {
+        let mut table = Evolving::begin(TableType::MergeOnRead, version).await;
+        table.write(0..20, 1).await;
+        let store = Arc::clone(table.storage.object_store());
+        let faulty = Arc::new(FaultyStore::new(store, at, fault));
+        let root: Path = table.storage.object_path("").unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::clone(&faulty) as _;
+        let storage = Storage::with_store(store, root, table.storage.location());
+        let rename = ColumnChange::Rename {
+            column: "a".to_owned(),
+            to: "z".to_owned(),
+        };
+        let done = async {
+            let faulty = Table::open_storage(storage).await?;
+            let mut writer = faulty.writer(env(), WriterOptions::default()).await?;
+            writer.alter(&[rename], BTreeMap::new()).await
+        };
+        let is_done = done.await.is_ok();
+        table.writer = small_writer(&table.table).await;
+        let is_renamed = table.writer.schema().await.index_of("z").is_ok();
+        assert!(is_renamed || !is_done);
+        seen[usize::from(is_renamed)] = true;
+        if is_renamed {
+            table.columns[0].name = "z".to_owned();
+        }
+        table.check().await;
+        table.write(5..10, 2).await;
+        table.check().await;
+        if is_done {
+            break;
+        }
+    }
+    assert_eq!(seen, [true; 2]);
 }
 
 #[rstest]
