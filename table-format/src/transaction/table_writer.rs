@@ -1,6 +1,6 @@
 //! `TableWriter`: one writer of a table, which begins instants one after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +19,14 @@ use crate::index::load::load_groups;
 use crate::index::log_keys::LogSource;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
-use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
-use crate::schema::evolution::{ColumnChange, SchemaHistory, WrittenSchema};
-use crate::schema::meta::{with_meta_columns, without_meta_columns};
+use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
+use crate::schema::evolution::{ColumnChange, WrittenSchema};
+use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, WriteOperation};
-use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
+use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::announced::announced;
+use crate::transaction::columns::Columns;
 use crate::transaction::commit::Transaction;
 use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
 use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
@@ -47,7 +48,7 @@ const LATER: &str = "99991231235959999";
 /// others for dead and rolls them back.
 #[derive(Debug)]
 pub struct TableWriter {
-    state: Arc<TableState>,
+    pub(super) state: Arc<TableState>,
 }
 
 impl Table {
@@ -156,37 +157,7 @@ impl TableWriter {
         self.start(operation, &[]).await
     }
 
-    /// Changes columns in a commit of its own, which rewrites no file, with schema on read: columns are known by their ids from
-    /// then on, and this table's history begins with the first such change. Whoever reads it must know of that: Spark with
-    /// `hoodie.schema.on.read.enable=true`, hudi-rs and others not at all.
-    ///
-    /// Java: AlterTableCommand#commitWithSchema.
-    ///
-    /// # Errors
-    /// `Invalid` for a change that cannot be made, naming the column: a key, partition or ordering column, a name that is taken, a type
-    /// that does not hold all values; `Unsupported` for a column of a type that Hudi cannot read back from a history; else as
-    /// [`TableWriter::begin`] and [`Transaction::commit`].
-    pub async fn alter(
-        &mut self,
-        changes: &[ColumnChange],
-        extra_metadata: BTreeMap<String, String>,
-    ) -> Result<Instant> {
-        let config = WritableTable::load(&self.state.storage, &self.state.options.properties)
-            .await?
-            .config;
-        let fixed = [
-            ("a key", config.record_key_fields()),
-            ("a partition column", config.partition_fields()),
-            ("an ordering column", config.ordering_fields()),
-        ];
-        for change in changes {
-            change.check_not_fixed(&fixed)?;
-        }
-        let transaction = self.start(WriteOperation::AlterSchema, changes).await?;
-        transaction.commit(extra_metadata).await
-    }
-
-    async fn start(
+    pub(super) async fn start(
         &self,
         operation: WriteOperation,
         changes: &[ColumnChange],
@@ -356,68 +327,6 @@ impl TableWriter {
         }
         Ok((table, timeline))
     }
-
-    /// Takes over columns that another writer has changed by their ids: by name they would pass for others.
-    async fn take_in_columns(
-        &self,
-        known: &mut Known,
-        table: &WritableTable,
-        timeline: &ActiveTimeline,
-    ) -> Result<()> {
-        let storage = &self.state.storage;
-        let history = SchemaHistory::load(storage, timeline).await?;
-        let version_of = |history: &Option<SchemaHistory>| {
-            let history = history.as_ref();
-            history.and_then(SchemaHistory::newest_version)
-        };
-        if version_of(&history) != version_of(&known.history) {
-            if known.is_schema_set {
-                let message = format!(
-                    "table {}: another writer has changed its columns; open it again",
-                    table.config.name()
-                );
-                return Err(Error::new(ErrorKind::Conflict, message));
-            }
-            let table = Table::new(storage.clone(), table.config.clone());
-            let schema = avro_to_arrow(&table.schema_text(timeline).await?)?;
-            known.schema = without_meta_columns(&schema);
-        }
-        known.history = history;
-        Ok(())
-    }
-}
-
-impl Known {
-    /// The columns of an instant's rows, after these changes.
-    fn columns_at(&self, instant: &InstantTime, changes: &[ColumnChange]) -> Result<Columns> {
-        let written = match &self.history {
-            _ if !changes.is_empty() => {
-                let history = self.history.as_ref();
-                WrittenSchema::altered(history, instant, &self.schema, changes)?
-            }
-            Some(history) => WrittenSchema::of_rows(history, instant, &self.schema)?,
-            None => {
-                return Ok(Columns {
-                    schema: Arc::clone(&self.schema),
-                    written: None,
-                });
-            }
-        };
-        Ok(Columns {
-            schema: if changes.is_empty() {
-                Arc::clone(&self.schema)
-            } else {
-                written.schema().arrow_schema()?
-            },
-            written: Some(Arc::new(written)),
-        })
-    }
-}
-
-/// The columns of an instant's rows.
-struct Columns {
-    schema: SchemaRef,
-    written: Option<Arc<WrittenSchema>>,
 }
 
 #[cfg(test)]

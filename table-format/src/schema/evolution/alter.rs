@@ -4,8 +4,9 @@
 
 use arrow::datatypes::{DataType, Field};
 
-use super::column::{Column, InternalSchema, Kind, Nested, NewIds, inside, plain_type};
+use super::column::{Column, InternalSchema, Kind, Nested, NewIds, inside};
 use super::convert::may_become;
+use super::plain::plain_type;
 use crate::error::{Error, Result};
 use crate::schema::meta::is_meta_column;
 

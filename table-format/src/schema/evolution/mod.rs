@@ -7,6 +7,7 @@ mod alter;
 mod column;
 mod convert;
 mod history;
+mod plain;
 mod reconcile;
 mod renames;
 #[cfg(test)]
