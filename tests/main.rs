@@ -36,6 +36,7 @@ mod reading;
 mod restore;
 mod round_trip;
 mod schema_evolution;
+mod schema_on_read;
 mod sharding;
 mod sql_shell;
 mod startup;

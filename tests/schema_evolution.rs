@@ -148,7 +148,40 @@ fn a_renamed_column_is_a_new_one_beside_the_old() {
     assert_eq!(shown, ["1 \"old\" null", "null null \"new\""]);
     let strict = pipeline.with("pipeline", "schema.change.behavior.rename.column", "evolve");
     database.sql("ALTER TABLE shop.t CHANGE c d TEXT");
-    assert_stops(&strict, &["shop.t", "CHANGE c d", "rename.column"]);
+    assert_stops(&strict, &["shop.t", "CHANGE c d", "rename.column", ON_READ]);
+}
+
+const ON_READ: &str = "hoodie.schema.on.read.enable";
+
+#[rstest]
+#[case("cow")]
+#[case("mor")]
+fn a_renamed_column_is_renamed_in_the_lake_with_schema_on_read(#[case] table_type: &str) {
+    let database = database();
+    let pipeline = Pipeline::new(&database, table_type, r"shop\.t")
+        .with("pipeline", BEHAVIOR, "evolve")
+        .with("sink", ON_READ, "true");
+    run_until_current(&pipeline);
+    database.sql(
+        "USE shop; UPDATE t SET b = 'before' WHERE id < 20;
+         ALTER TABLE t CHANGE b c TEXT, ADD d INT AFTER id, MODIFY a BIGINT;
+         INSERT INTO t VALUES (501, 4, 5000000000, 'new');
+         UPDATE t SET c = 'after' WHERE id < 10;",
+    );
+    run_until_current(&pipeline);
+    assert_same(&database, &pipeline, TABLE);
+    // A name that is free again, and one that another column had.
+    database.sql(
+        "USE shop; ALTER TABLE t RENAME COLUMN d TO b; UPDATE t SET b = 7 WHERE id > 490;
+         ALTER TABLE t DROP COLUMN b; ALTER TABLE t RENAME COLUMN c TO b; DELETE FROM t WHERE id = 2;",
+    );
+    run_until_current(&pipeline);
+    assert_same(&database, &pipeline, TABLE);
+    let lake = pipeline.table(TABLE);
+    let columns = query_rows(&lake, "SELECT * FROM t WHERE id = 501");
+    let names = columns[0].as_object().unwrap().keys();
+    let names: Vec<&String> = names.filter(|name| !name.starts_with('_')).collect();
+    assert_eq!(names, ["id", "a", "b"]);
 }
 
 #[rstest]

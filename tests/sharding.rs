@@ -179,6 +179,10 @@ fn columns_and_shards_may_come_and_go() {
     database.sql("DROP TABLE shop_2.orders_3; UPDATE shop_1.orders_0 SET total = 0 WHERE id = 3;");
     run_until_current(&pipeline);
     assert_eq!((count(), row(3)["total"].as_str()), (9002, Some("0.00")));
+    // A column that is renamed in one shard stands beside the old one, which others have still.
+    database.sql("ALTER TABLE shop_2.orders_2 CHANGE note remark VARCHAR(40); UPDATE shop_2.orders_2 SET remark = 'r' WHERE id = 8;");
+    run_until_current(&pipeline);
+    assert!(row(8)["remark"] == "r" && row(8)["note"].is_null() && row(3)["note"] == "a1");
     // All of it anew: what only the lake holds goes.
     lakebed(&[
         "resnapshot",

@@ -4,6 +4,7 @@ mod evolution;
 mod feed;
 mod merge;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -39,6 +40,8 @@ pub(crate) struct LakeTable {
     /// The columns that the next instant writes.
     schema: SchemaRef,
     behaviors: SchemaChangeBehaviors,
+    /// A column that the source renames is renamed in the lake, by its id.
+    renames_in_place: bool,
     open: Option<Transaction>,
     services: TableServices,
 }
@@ -89,6 +92,11 @@ impl LakeTable {
             writer,
             schema,
             behaviors: config.schema_change,
+            renames_in_place: config
+                .sink
+                .hoodie
+                .get(evolution::ON_READ)
+                .is_some_and(|value| value.trim() == "true"),
             open: None,
             services,
         })
@@ -132,6 +140,14 @@ impl LakeTable {
                 .any(|other| other.column_with_name(name).is_some())
         };
         changes.retain(|change| !matches!(change, ColumnChange::Dropped(name) if is_left(name)));
+        for change in &mut changes {
+            // Rows of the others come with the old name still.
+            if let ColumnChange::Renamed { from, to } = change
+                && is_left(from)
+            {
+                *change = ColumnChange::Added(std::mem::take(to));
+            }
+        }
         self.evolve(&source, &changes, &change.table).await?;
         match others {
             [] => Ok(()),
@@ -145,7 +161,16 @@ impl LakeTable {
         changes: &[ColumnChange],
         table: &SourceTable,
     ) -> Result<()> {
-        let evolved = evolution::evolved(&self.schema, source, changes, self.behaviors)
+        let (renames, left) = match self.renames_in_place {
+            true => evolution::renamed_in_place(&self.schema, changes, self.behaviors),
+            false => (Vec::new(), changes.to_vec()),
+        };
+        if !renames.is_empty() {
+            let altered = self.writer.alter(&renames, BTreeMap::new()).await;
+            altered.map_err(|error| error.context(self.name.clone()))?;
+            self.schema = self.writer.schema().await;
+        }
+        let evolved = evolution::evolved(&self.schema, source, &left, self.behaviors)
             .map_err(|error| error.context(table.to_string()))?;
         self.set_schema(evolved).await
     }

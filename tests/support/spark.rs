@@ -165,6 +165,23 @@ impl Spark {
         self.ask(json!({"cmd": "sql", "sql": statement}));
     }
 
+    /// Lets Spark plan and execute a compaction, with schema on read.
+    pub(crate) fn compact_on_read(&mut self, version: u32, table: &Path) {
+        let options = format!(
+            "hoodie.compact.inline.max.delta.commits=1,hoodie.metadata.enable=false,hoodie.write.auto.upgrade=false,\
+             hoodie.write.table.version={version},hoodie.schema.on.read.enable=true,\
+             hoodie.merge.use.record.positions=false"
+        );
+        for op in ["schedule", "run"] {
+            let path = table.display();
+            let statement = format!(
+                "CALL run_compaction(op => '{op}', path => '{path}', options => '{options}')"
+            );
+            let set = json!({"hoodie.schema.on.read.enable": "true"});
+            self.ask(json!({"cmd": "sql", "sql": statement, "set": set}));
+        }
+    }
+
     /// Lets Spark plan (`schedule`) a clustering, or execute those that are planned (`execute`).
     pub(crate) fn clustering(&mut self, table: &Path, op: &str) {
         self.clustering_of(9, table, op);
@@ -269,6 +286,26 @@ impl Spark {
     pub(crate) fn sql(&mut self, table: &Path, name: &str, statement: &str) -> Vec<Value> {
         let answer = self.ask(json!({"cmd": "sql", "sql": statement, "tables": {name: table}}));
         answer["rows"].as_array().unwrap().clone()
+    }
+
+    /// A statement over the table, which it names `name`, with schema on read. Every change of the columns wants a new name:
+    /// Spark's catalogue keeps what it knows.
+    pub(crate) fn sql_on_read(&mut self, table: &Path, name: &str, statement: &str) {
+        let set = json!({
+            "hoodie.schema.on.read.enable": "true", "hoodie.metadata.enable": "false",
+            "hoodie.write.auto.upgrade": "false", "hoodie.merge.use.record.positions": "false",
+            "hoodie.datasource.write.schema.allow.auto.evolution.column.drop": "true"
+        });
+        self.ask(json!({"cmd": "sql", "sql": statement, "tables": {name: table}, "set": set}));
+    }
+
+    /// The rows of a snapshot query with schema on read. Where it merges logs by positions, Hudi 1.2.0 fails on some renamed
+    /// columns (`MutableInt cannot be cast to MutableLong`).
+    pub(crate) fn snapshot_on_read(&mut self, table: &Path) -> Vec<String> {
+        let options = json!({
+            "hoodie.schema.on.read.enable": "true", "hoodie.merge.use.record.positions": "false"
+        });
+        self.rows(json!({"cmd": "read", "path": table, "query": "snapshot", "options": options}))
     }
 
     /// The table's configuration as Hudi reads it.

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use table_format::schema::ColumnChange as LakeChange;
 use table_format::schema::adapt::adapt_batch;
 
 use crate::config::{SchemaChangeBehavior as Behavior, SchemaChangeBehaviors, SchemaChangeKind};
 use crate::error::{Error, Result};
 use crate::schema::ColumnChange;
+
+/// The option by which columns of a Hudi table are known by ids, and may get other names.
+pub(super) const ON_READ: &str = "hoodie.schema.on.read.enable";
 
 /// The lake table's columns after `changes`.
 ///
@@ -48,7 +52,10 @@ pub(super) fn evolved(
             },
             ColumnChange::Renamed { from, to } => {
                 if behavior == Behavior::Evolve {
-                    return Err(refused(column, "a column of a Hudi table keeps its name"));
+                    let why = format!(
+                        "columns of the lake keep their names unless the sink says `{ON_READ}: true`"
+                    );
+                    return Err(refused(column, &why));
                 }
                 relax(&mut fields, from);
                 take_in(&mut fields, source, to, column, behavior)?;
@@ -56,6 +63,30 @@ pub(super) fn evolved(
         }
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Splits off the renames that the lake follows in place (by its ids for columns): what is to be done with it, and the changes
+/// that are left. A rename that was followed before a crash is not left either, only the type that the column has now.
+pub(super) fn renamed_in_place(
+    lake: &SchemaRef,
+    changes: &[ColumnChange],
+    behaviors: SchemaChangeBehaviors,
+) -> (Vec<LakeChange>, Vec<ColumnChange>) {
+    let mut renames = Vec::new();
+    let left = changes.iter().map(|change| match change {
+        ColumnChange::Renamed { from, to } if behaviors.of(kind_of(change)) == Behavior::Evolve => {
+            if lake.column_with_name(from).is_some() {
+                renames.push(LakeChange::Rename {
+                    column: from.clone(),
+                    to: to.clone(),
+                });
+            }
+            ColumnChange::Retyped(to.clone())
+        }
+        other => other.clone(),
+    });
+    let left = left.collect();
+    (renames, left)
 }
 
 /// What became of the columns of rows, by their names.
@@ -321,6 +352,41 @@ mod tests {
             both.replace(" b:Int32", "")
         );
         assert!(after(Behavior::Evolve).is_err());
+    }
+
+    #[test]
+    fn renames_in_place_are_split_off() {
+        let lake = table(&[("id", "int"), ("a", "int")])
+            .arrow_schema()
+            .unwrap();
+        let renamed = |from: &str| ColumnChange::Renamed {
+            from: named(from),
+            to: named("b"),
+        };
+        let split = |from, behavior| {
+            renamed_in_place(
+                &lake,
+                &[renamed(from)],
+                SchemaChangeBehaviors::all(behavior),
+            )
+        };
+        let (renames, left) = split("a", Behavior::Evolve);
+        let expected = LakeChange::Rename {
+            column: named("a"),
+            to: named("b"),
+        };
+        assert_eq!(
+            (renames, left),
+            (vec![expected], vec![ColumnChange::Retyped(named("b"))])
+        );
+        // Followed before a crash: the lake has the new name already.
+        let (renames, left) = split("gone", Behavior::Evolve);
+        assert_eq!(
+            (renames, left),
+            (vec![], vec![ColumnChange::Retyped(named("b"))])
+        );
+        let (renames, left) = split("a", Behavior::Lenient);
+        assert_eq!((renames, left), (vec![], vec![renamed("a")]));
     }
 
     #[test]

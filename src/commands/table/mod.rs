@@ -1,5 +1,6 @@
 //! `lakebed table`: what a table is, what has happened to it, and its services. A file per subcommand.
 
+mod alter;
 mod archive;
 mod clean;
 mod cluster;
@@ -43,6 +44,22 @@ Examples:
 
 Keys of bulk-insert and insert are not looked up: rows that are there already are there twice afterwards.")]
     Write(write::WriteArgs),
+    /// Rename, drop, add or widen columns in place: no file is rewritten
+    #[command(after_help = "\
+Examples:
+  lakebed table alter lake/shop/orders --rename price=amount
+  lakebed table alter lake/shop/orders --drop note --add 'paid:timestamp' --widen 'quantity:bigint' --nullable address
+  lakebed table alter lake/shop/orders --rename address.zip=postcode --add 'address.country:string' --json
+
+All is done in one commit, in the order rename, drop, add, widen, nullable. Columns inside of others are named by their path
+(struct.column, list.element.column, map.value.column). Key, partition and ordering columns stay as they are.
+
+This is Hudi's schema on read: from the first change on columns are known by their ids, and old files are read under the new
+names. Spark and Flink read such a table with hoodie.schema.on.read.enable=true; readers that do not know of it, hudi-rs among
+them, find no values in renamed columns of files that are older. Clustering by Spark 1.2.0 loses renamed columns: cluster
+with lakebed. Tables with columns of local timestamps, times or timestamps in milliseconds are refused: Hudi could not
+open them any more.")]
+    Alter(alter::AlterArgs),
     /// Properties, schema and sizes
     #[command(after_help = "Example:\n  lakebed table show lake/shop/orders")]
     Show(TableArgs),
@@ -175,6 +192,7 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
     let lines = match &command {
         TableCommand::Create(args) => create::create(args).await?,
         TableCommand::Write(args) => write::write(args).await?,
+        TableCommand::Alter(args) => alter::alter(args).await?,
         TableCommand::Show(args) => show::show(args).await.map_err(Failure::other)?,
         TableCommand::Timeline(args) => timeline::timeline(args).await.map_err(Failure::other)?,
         TableCommand::Files(args) => files::files(args).await.map_err(Failure::other)?,

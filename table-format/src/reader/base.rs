@@ -41,7 +41,7 @@ impl BaseRows {
         }
         let source = ParquetSource::new(context.storage.clone(), path.clone(), file.size_bytes);
         let mut builder = source.clone().open().await?;
-        let renames = context.renames_since(&file.instant);
+        let renames = context.renames_since(&file.instant)?;
         // The statistics of a file go by the names of its time.
         if let Some(filter) = options.filter.as_ref().filter(|_| renames.is_none()) {
             builder = select(builder, source, filter.as_ref()).await?;

@@ -39,11 +39,11 @@ pub(super) async fn read_logs(
     for (path, block) in counted {
         let block = files.with_content(&path, block).await?;
         let length = block.content.len() as u64;
-        let written = block
-            .header
-            .instant_time()
-            .and_then(|time| time.parse().ok());
-        let renames = written.and_then(|time| context.renames_since(&time));
+        let written = block.header.instant_time().map(str::parse).transpose()?;
+        let renames = match written {
+            Some(time) => context.renames_since(&time)?,
+            None => None,
+        };
         fold = run_on_cpu(move || {
             add_block(&mut fold, &block, renames.as_ref())?;
             Ok(fold)

@@ -96,8 +96,12 @@ pub(crate) struct ReadContext {
 
 impl ReadContext {
     /// What is to be done with the columns that were written at an instant; `None` when nothing is.
-    fn renames_since(&self, written: &InstantTime) -> Option<Renames> {
-        self.evolution.as_ref()?.renames_since(written)
+    ///
+    /// # Errors
+    /// `Unsupported` for a type that is not known.
+    pub(crate) fn renames_since(&self, written: &InstantTime) -> Result<Option<Renames>> {
+        let evolution = self.evolution.as_ref();
+        evolution.map_or(Ok(None), |evolution| evolution.renames_since(written))
     }
 }
 

@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 
 pub use key_generator::KeyGenerator;
 pub use partition_path::PartitionPathGenerator;
+pub(crate) use text::text_of;
 
 /// What happened to a row, in the order of change streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -138,6 +138,22 @@ impl<'a> CellText<'a> {
     }
 }
 
+/// The cells as text, null where they are null.
+///
+/// # Errors
+/// `Unsupported` for a type whose values Hudi does not put into words.
+pub(crate) fn text_of(column: &ArrayRef) -> Result<StringArray> {
+    let cells = CellText::try_new("text", column)?;
+    let texts = (0..column.len()).map(|row| {
+        (!cells.is_null(row)).then(|| {
+            let mut text = String::new();
+            cells.append(row, &mut text);
+            text
+        })
+    });
+    Ok(texts.collect())
+}
+
 /// Appends `value` in decimal.
 pub(crate) fn push_u64(out: &mut String, value: u64) {
     push_digits(out, u128::from(value), 1);

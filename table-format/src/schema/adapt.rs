@@ -159,7 +159,7 @@ fn adapt_map(map: &MapArray, entries: &FieldRef, sorted: bool, path: &str) -> Re
 }
 
 /// Whether every value of `found` has its equal in `target`, or is one that Hudi promotes all the same (int to float).
-fn is_promotion(found: &DataType, target: &DataType) -> bool {
+pub(super) fn is_promotion(found: &DataType, target: &DataType) -> bool {
     use DataType as T;
     match (found, target) {
         (T::Int8 | T::Int16 | T::UInt8 | T::UInt16, T::Int32)

@@ -4,3 +4,5 @@ pub mod adapt;
 pub mod avro;
 pub(crate) mod evolution;
 pub mod meta;
+
+pub use evolution::ColumnChange;

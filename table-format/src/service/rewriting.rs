@@ -1,5 +1,6 @@
 //! What compactions and clusterings share: rows of slices, as they are, go into base files of a plan's instant.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -11,8 +12,11 @@ use crate::file_group::view::PartitionFiles;
 use crate::file_group::{BaseFile, BaseFileFormat, Horizon, LogFile, Visibility, join_path};
 use crate::reader::ReadContext;
 use crate::schema::avro::{arrow_to_avro, avro_to_arrow, record_name, record_namespace};
+use crate::schema::evolution::{SchemaHistory, WrittenSchema};
 use crate::schema::meta::{META_COLUMNS, with_meta_columns, without_meta_columns};
 use crate::storage::Storage;
+use crate::table::Table;
+use crate::timeline::metadata::{CommitMetadata, SCHEMA_KEY, WriteOperation};
 use crate::timeline::{Action, ActiveTimeline, Instant, InstantTime};
 use crate::writer::{DataFiles, MARKER_ROOT, WriterOptions, constant_column};
 
@@ -26,21 +30,39 @@ pub(super) struct Rewriter {
     pub(super) env: Env,
     pub(super) format: BaseFileFormat,
     pub(super) files: DataFiles,
+    /// The table's columns as Avro JSON.
+    schema: String,
+    /// On tables with schema on read.
+    written: Option<WrittenSchema>,
 }
 
 impl Rewriter {
-    /// For the plan of `time`; rows have the columns of `schema` (Avro JSON) behind their meta columns.
-    pub(super) fn try_new(
+    /// For the plan of `time`: rows have the columns of the table behind their meta columns. With schema on read these are the
+    /// columns when the plan was made, because its files bear that time.
+    ///
+    /// Java: InternalSchemaCache#getInternalSchemaAndAvroSchemaForClusteringAndCompaction.
+    pub(super) async fn begin(
         storage: &Storage,
         env: &Env,
         config: &TableConfig,
         timeline: &ActiveTimeline,
         time: &InstantTime,
-        schema: &str,
         options: &WriterOptions,
     ) -> Result<Self> {
         let name = config.name();
-        let with_meta = with_meta_columns(&without_meta_columns(avro_to_arrow(schema)?.as_ref()));
+        let history = SchemaHistory::load(storage, timeline).await?;
+        let horizon = match history {
+            Some(_) => Horizon::BegunBy(time.clone()),
+            None => Horizon::Latest,
+        };
+        let table = Table::new(storage.clone(), config.clone());
+        let schema = table.schema_text_within(timeline, &horizon).await?;
+        let columns = without_meta_columns(avro_to_arrow(&schema)?.as_ref());
+        let written = history
+            .map(|history| WrittenSchema::of_rows(&history, time, &columns))
+            .transpose()?;
+        let evolution = written.as_ref().map(WrittenSchema::evolution).transpose()?;
+        let with_meta = with_meta_columns(&columns);
         let avro_schema = arrow_to_avro(&with_meta, &record_name(name), &record_namespace(name))?;
         let millis = u64::try_from(env.clock.now().timestamp_millis()).unwrap_or_default();
         Ok(Self {
@@ -50,8 +72,10 @@ impl Rewriter {
                 schema: Arc::clone(&with_meta),
                 visibility: Arc::new(Visibility::new(timeline, Horizon::Latest)),
                 commits: None,
-                evolution: None,
+                evolution,
             },
+            schema,
+            written,
             env: env.clone(),
             format: BaseFileFormat {
                 schema: with_meta,
@@ -62,6 +86,37 @@ impl Rewriter {
             },
             files: DataFiles::of_attempt(storage.clone(), time.clone(), millis % ATTEMPTS),
         })
+    }
+
+    /// What the completed file says, without the files.
+    ///
+    /// # Errors
+    /// `Internal` when the columns cannot be put into words.
+    pub(super) fn metadata(&self, operation: WriteOperation) -> Result<CommitMetadata> {
+        let mut metadata = CommitMetadata::new(operation);
+        metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), self.schema.clone())]);
+        if let Some(written) = &self.written {
+            written.describe(&mut metadata)?;
+        }
+        Ok(metadata)
+    }
+
+    /// Whether the columns are those of the plan's time yet; to be asked under the table's lock. Hudi's services leave the history
+    /// as it is, and so do ours, unless the newest commit has columns that it does not know.
+    ///
+    /// # Errors
+    /// `Conflict` when they have changed; what the store says.
+    pub(super) async fn check_columns(
+        &self,
+        timeline: &ActiveTimeline,
+        plan: &Instant,
+    ) -> Result<()> {
+        let storage = &self.context.storage;
+        match &self.written {
+            Some(written) if written.is_change() => written.publish(storage, timeline, plan).await,
+            Some(written) => written.check(storage, timeline).await.map(drop),
+            None => Ok(()),
+        }
     }
 }
 

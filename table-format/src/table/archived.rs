@@ -57,6 +57,19 @@ impl Table {
         Ok(archived.map(|(instant, _)| instant.time))
     }
 
+    /// The completed write within the horizon that began last: columns go by begin times.
+    pub(super) async fn last_begun(
+        &self,
+        timeline: &ActiveTimeline,
+        horizon: &Horizon,
+    ) -> Result<Option<InstantTime>> {
+        let mut begun = timeline.completed_writes().rev();
+        match begun.find(|instant| horizon.includes(instant)) {
+            Some(last) => Ok(Some(last.time.clone())),
+            None => self.last_write(timeline, horizon).await,
+        }
+    }
+
     /// Archived writes that began by `until` and completed later: a reader that looks no further must not see their files.
     pub(super) async fn archived_beyond(&self, until: &InstantTime) -> Result<Vec<Instant>> {
         let selection = Selection::default()

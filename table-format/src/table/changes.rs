@@ -330,8 +330,7 @@ impl Table {
         });
         let end = until.map_or(Horizon::Latest, |time| horizon(self, time));
         let schema = self.schema_within(&timeline, &end).await?;
-        let read_at = self.last_write(&timeline, &end).await?;
-        let evolution = self.evolution(&timeline, read_at.as_ref()).await?;
+        let evolution = self.evolution(&timeline, &end).await?;
         let context = self.read_context(
             &schema.unwrap_or_else(|| SchemaRef::new(Schema::empty())),
             Visibility::default(),

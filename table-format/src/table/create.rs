@@ -106,7 +106,16 @@ impl Table {
 
     /// The same as Avro JSON, as commits carry it.
     pub(crate) async fn schema_text(&self, timeline: &ActiveTimeline) -> Result<String> {
-        let newest = self.committed_schema(timeline, &Horizon::Latest).await?;
+        self.schema_text_within(timeline, &Horizon::Latest).await
+    }
+
+    /// The same as of the newest commit within a horizon.
+    pub(crate) async fn schema_text_within(
+        &self,
+        timeline: &ActiveTimeline,
+        horizon: &Horizon,
+    ) -> Result<String> {
+        let newest = self.committed_schema(timeline, horizon).await?;
         let text = newest.or_else(|| self.config().create_schema().map(str::to_owned));
         text.ok_or_else(|| {
             let place = self.storage().location_of(PROPERTIES_PATH);

@@ -174,6 +174,7 @@ impl Table {
         archived: &[Instant],
     ) -> Result<Snapshot> {
         let instant = self.last_write(timeline, &horizon).await?;
+        let evolution = self.evolution(timeline, &horizon).await?;
         let schema = self.schema_within(timeline, &horizon).await?;
         let visibility = Visibility::new(timeline, horizon).with_archived(archived);
         let slices = latest_slices(self.storage(), self.config(), timeline, &visibility).await?;
@@ -182,7 +183,7 @@ impl Table {
             None => self.schema_of_files(&slices).await?,
         };
         let mut context = self.read_context(&schema, visibility);
-        context.evolution = self.evolution(timeline, instant.as_ref()).await?;
+        context.evolution = evolution;
         Ok(Snapshot {
             context,
             slices,
@@ -190,18 +191,17 @@ impl Table {
         })
     }
 
-    /// How columns were called before the write that is read up to; `None` for tables without schema on read.
+    /// How columns were called before the newest write that is read; `None` for tables without schema on read.
     pub(super) async fn evolution(
         &self,
         timeline: &ActiveTimeline,
-        read_at: Option<&InstantTime>,
+        horizon: &Horizon,
     ) -> Result<Option<Evolution>> {
-        let Some(read_at) = read_at else {
+        let Some(history) = SchemaHistory::load(self.storage(), timeline).await? else {
             return Ok(None);
         };
-        let all = Visibility::new(timeline, Horizon::Latest);
-        let history = SchemaHistory::load(self.storage(), &all).await?;
-        Ok(history.map(|history| Evolution::new(history, read_at.clone())))
+        let read_at = self.last_begun(timeline, horizon).await?;
+        Ok(read_at.map(|read_at| Evolution::new(history, read_at)))
     }
 
     /// How the slices that `visibility` shows are read as rows of `schema`.

@@ -11,7 +11,7 @@ use crate::config::TableConfig;
 use crate::error::{Error, Result};
 use crate::file_group::join_path;
 use crate::storage::Storage;
-use crate::timeline::metadata::{CommitMetadata, Payload};
+use crate::timeline::metadata::{CommitMetadata, LATEST_SCHEMA, Payload};
 use crate::timeline::{Action, Instant, InstantTime, State};
 
 /// The instants of a table that are not archived, in the order of their begin times.
@@ -136,7 +136,9 @@ impl ActiveTimeline {
     }
 
     /// Avro JSON of the table's schema: that of the latest write that may carry a new one, among those for which `counts` is
-    /// true.
+    /// true. Latest by completion; on tables with schema on read by begin, as there are the columns.
+    ///
+    /// Java: TableSchemaResolver#getTableInternalSchemaFromCommitMetadata.
     ///
     /// # Errors
     /// As [`ActiveTimeline::read_metadata`].
@@ -144,12 +146,32 @@ impl ActiveTimeline {
         &self,
         counts: impl Fn(&Instant) -> bool,
     ) -> Result<Option<String>> {
-        let mut writes = self.completed_writes_by_completion();
-        writes.retain(|instant| counts(instant));
-        for instant in writes.into_iter().rev() {
+        let begun = self.completed_writes().filter(|instant| counts(instant));
+        let Some((last, metadata)) = self.last_with_schema(begun.rev()).await? else {
+            return Ok(None);
+        };
+        let mut metadata = metadata;
+        if !metadata.extra_metadata.contains_key(LATEST_SCHEMA) {
+            let mut completed = self.completed_writes_by_completion();
+            completed.retain(|instant| counts(instant));
+            let later = completed.into_iter().rev();
+            let later = later.take_while(|instant| instant.time != last.time);
+            if let Some((_, found)) = self.last_with_schema(later).await? {
+                metadata = found;
+            }
+        }
+        Ok(metadata.schema().map(str::to_owned))
+    }
+
+    /// The first of these writes that may carry a new schema.
+    async fn last_with_schema<'a>(
+        &self,
+        writes: impl Iterator<Item = &'a Instant>,
+    ) -> Result<Option<(&'a Instant, CommitMetadata)>> {
+        for instant in writes {
             let metadata = self.read_metadata(instant).await?;
-            if let Some(schema) = metadata.new_schema()? {
-                return Ok(Some(schema.to_owned()));
+            if metadata.new_schema()?.is_some() {
+                return Ok(Some((instant, metadata)));
             }
         }
         Ok(None)

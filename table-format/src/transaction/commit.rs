@@ -167,6 +167,14 @@ impl Transaction {
             .all(|instant| known.instants.contains(instant));
         known.are_groups_current = is_alone;
         known.instants.insert(completed.clone());
+        let context = &self.context;
+        if let Some(written) = &context.written {
+            known.history = Some(written.history()?);
+        }
+        if self.operation == WriteOperation::AlterSchema {
+            known.schema = Arc::clone(&context.schema);
+        }
+        known.is_schema_set &= known.schema != context.schema;
         known.groups = Arc::new(without(self.upserter.into_groups(), &replaced));
         Ok(completed)
     }
@@ -198,6 +206,9 @@ impl Transaction {
         }
         self.heartbeat.as_ref().map_or(Ok(()), Heartbeat::check)?;
         disable_metadata_table(storage, env, &table.config).await?;
+        if let Some(written) = &self.context.written {
+            written.publish(storage, &timeline, &completed).await?;
+        }
         let path = timeline.path_of(&completed);
         storage.create(&path, metadata.into()).await?;
         self.check_not_too_late(&table, &path).await?;
@@ -319,6 +330,9 @@ impl Transaction {
         metadata
             .extra_metadata
             .insert(SCHEMA_KEY.to_owned(), schema);
+        if let Some(written) = &self.context.written {
+            written.describe(&mut metadata)?;
+        }
         for stat in self.upserter.written() {
             metadata.add_stat(stat.clone());
         }

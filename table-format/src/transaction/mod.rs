@@ -6,6 +6,7 @@
 
 mod action;
 mod announced;
+mod columns;
 mod commit;
 mod conflict;
 mod heartbeat;

@@ -16,6 +16,7 @@ use crate::index::groups::FileGroups;
 use crate::index::log_keys::LogSource;
 use crate::index::{Index, index_of};
 use crate::record::{KeyGenerator, PartitionPathGenerator};
+use crate::schema::evolution::SchemaHistory;
 use crate::storage::Storage;
 use crate::table::Table;
 use crate::table::create::replace_config;
@@ -78,6 +79,10 @@ impl TableState {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) schema: SchemaRef,
+    /// The schema was set by hand, and no commit carries it yet.
+    pub(crate) is_schema_set: bool,
+    /// The columns by their ids, on tables with schema on read.
+    pub(crate) history: Option<SchemaHistory>,
     pub(crate) groups: Arc<FileGroups>,
     /// Completed writes whose files are known.
     pub(crate) instants: BTreeSet<Instant>,

@@ -20,12 +20,13 @@ use crate::index::log_keys::LogSource;
 use crate::record::delete_mark::DeleteMarks;
 use crate::schema::adapt::adapt_batch;
 use crate::schema::avro::{arrow_to_avro, record_name, record_namespace};
-use crate::schema::evolution::SchemaHistory;
+use crate::schema::evolution::{ColumnChange, WrittenSchema};
 use crate::schema::meta::with_meta_columns;
 use crate::table::Table;
 use crate::timeline::metadata::{CommitMetadata, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::announced::announced;
+use crate::transaction::columns::Columns;
 use crate::transaction::commit::Transaction;
 use crate::transaction::heartbeat::{FailedWritesPolicy, Heartbeat};
 use crate::transaction::lock::{LockGuard, TableLock, WriterLease};
@@ -39,13 +40,15 @@ use crate::writer::{
 
 /// Between two looks at a write that is only announced.
 const ANNOUNCED_PAUSE: Duration = Duration::from_millis(50);
+/// An instant after all others.
+const LATER: &str = "99991231235959999";
 
 /// Writes one table. What others commit in between is taken in. Beside other writers at the same time it works under
 /// `OPTIMISTIC_CONCURRENCY_CONTROL` ([`LockSettings`](crate::config::LockSettings)); without, it takes pending writes of
 /// others for dead and rolls them back.
 #[derive(Debug)]
 pub struct TableWriter {
-    state: Arc<TableState>,
+    pub(super) state: Arc<TableState>,
 }
 
 impl Table {
@@ -92,9 +95,10 @@ impl Table {
         if env.locks.is_optimistic() {
             options.failed_writes.policy = FailedWritesPolicy::Lazy;
         }
-        SchemaHistory::require_none(self.storage(), self.config().name()).await?;
         let known = Known {
             schema: self.schema().await?,
+            is_schema_set: false,
+            history: None,
             groups: Arc::new(FileGroups::default()),
             instants: BTreeSet::new(),
             are_groups_current: false,
@@ -129,7 +133,8 @@ impl TableWriter {
     }
 
     /// Changes the columns from the next instant on: columns may be added (nullable), widened or left out. Base files are
-    /// rewritten in the new columns when their groups change; readers adapt the others.
+    /// rewritten in the new columns when their groups change; readers adapt the others. On tables with schema on read new columns get
+    /// ids, and a column that is left out and comes back is another one; see [`TableWriter::alter`] for renames.
     ///
     /// # Errors
     /// `Invalid` when old rows could not be read in the new columns.
@@ -137,6 +142,7 @@ impl TableWriter {
         let mut known = self.state.known.lock().await;
         adapt_batch(&RecordBatch::new_empty(Arc::clone(&known.schema)), &schema)?;
         check_nullability(&known.schema, &schema)?;
+        known.is_schema_set |= known.schema != schema;
         known.schema = schema;
         Ok(())
     }
@@ -148,9 +154,23 @@ impl TableWriter {
     /// `Conflict` when another writer began at the same moment or the timeline is ahead of the clock; `Unsupported` when
     /// the table has become one that can only be read.
     pub async fn begin(&mut self, operation: WriteOperation) -> Result<Transaction> {
+        self.start(operation, &[]).await
+    }
+
+    pub(super) async fn start(
+        &self,
+        operation: WriteOperation,
+        changes: &[ColumnChange],
+    ) -> Result<Transaction> {
         let state = &self.state;
         let (table, timeline, requested) = loop {
             let (table, timeline) = self.refresh().await?;
+            // What cannot be is said before there is an instant.
+            state
+                .known
+                .lock()
+                .await
+                .columns_at(&LATER.parse()?, changes)?;
             let guard = state.lock.acquire().await?;
             let requested = self.request(&table, &guard, operation).await;
             guard.release().await;
@@ -173,7 +193,7 @@ impl TableWriter {
         let context = write_context(
             state,
             &table,
-            &known.schema,
+            known.columns_at(&inflight.time, changes)?,
             &inflight,
             operation,
             &timeline,
@@ -288,6 +308,7 @@ impl TableWriter {
         known.are_groups_current &= !(is_rolled_back && table.config.version().shares_logs());
         let completed: BTreeSet<Instant> = timeline.completed_writes().cloned().collect();
         if !known.are_groups_current || known.instants != completed {
+            self.take_in_columns(&mut known, &table, &timeline).await?;
             let (schema, groups) = (&known.schema, &known.groups);
             let groups = load_groups(
                 state.logs(),
@@ -364,13 +385,15 @@ fn check_nullability(old: &SchemaRef, new: &SchemaRef) -> Result<()> {
 fn write_context(
     state: &TableState,
     table: &WritableTable,
-    schema: &SchemaRef,
+    columns: Columns,
     instant: &Instant,
     operation: WriteOperation,
     timeline: &ActiveTimeline,
     log_names: LogNames,
 ) -> Result<WriteContext> {
     let name = table.config.name();
+    let Columns { schema, written } = columns;
+    let schema = &schema;
     let (storage, env, options) = (&state.storage, &state.env, &state.options);
     let early = EarlyDetection::of(storage, env, &table.config, options, &instant.time);
     let with_meta = with_meta_columns(schema);
@@ -405,5 +428,10 @@ fn write_context(
         files: DataFiles::new(state.storage.clone(), instant.time.clone())
             .with_early_detection(early),
         log_names,
+        evolution: written
+            .as_deref()
+            .map(WrittenSchema::evolution)
+            .transpose()?,
+        written,
     })
 }

@@ -16,6 +16,7 @@ use crate::reader::ReadContext;
 use crate::record::delete_mark::DeleteMarks;
 use crate::record::{KeyGenerator, PartitionPathGenerator};
 use crate::schema::adapt::adapt_batch;
+use crate::schema::evolution::{Evolution, WrittenSchema};
 use crate::storage::Storage;
 use crate::timeline::InstantTime;
 use crate::timeline::metadata::WriteOperation;
@@ -52,6 +53,10 @@ pub(crate) struct WriteContext {
     pub(crate) files: DataFiles,
     /// What its log files are called.
     pub(crate) log_names: LogNames,
+    /// The columns with their ids, on tables with schema on read.
+    pub(crate) written: Option<Arc<WrittenSchema>>,
+    /// How older files are read there.
+    pub(crate) evolution: Option<Evolution>,
 }
 
 impl WriteContext {
@@ -127,7 +132,7 @@ impl WriteContext {
             schema: Arc::clone(&self.base_format.schema),
             visibility: Arc::clone(&self.visibility),
             commits: None,
-            evolution: None,
+            evolution: self.evolution.clone(),
         }
     }
 

@@ -137,6 +137,7 @@ async fn copy_rows(
     let path = slice.path_of(&old.to_string());
     let source = ParquetSource::new(context.storage.clone(), path.clone(), old.size_bytes);
     let mut rows = source.open().await?.with_batch_size(ROWS_AT_ONCE).build()?;
+    let renames = Arc::new(context.read_context().renames_since(&old.instant)?);
     // The jobs run one after the other; the lock is never contended.
     let merge = Arc::new(Mutex::new(merge));
     while let Some(batch) = rows
@@ -144,9 +145,13 @@ async fn copy_rows(
         .await
         .map_err(|error| Error::from(error).context(format!("reading {path}")))?
     {
-        let merging = Arc::clone(&merge);
+        let (merging, renames) = (Arc::clone(&merge), Arc::clone(&renames));
         writer
             .write(move |_| {
+                let batch = match renames.as_ref() {
+                    Some(renames) => renames.apply(&batch)?,
+                    None => batch,
+                };
                 merging
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)

@@ -22,4 +22,5 @@ mod random;
 mod restore;
 mod rollback_v6;
 mod scenario;
+mod schema_on_read;
 mod versions;

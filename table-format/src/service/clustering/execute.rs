@@ -14,13 +14,10 @@ use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::view::PartitionFiles;
-use crate::schema::evolution::SchemaHistory;
 use crate::service::rewriting::{Rewriter, remove_debris, written_by};
 use crate::storage::Storage;
 use crate::table::Table;
-use crate::timeline::metadata::{
-    ClusteringPlan, CommitMetadata, RequestedReplaceMetadata, SCHEMA_KEY, WriteOperation,
-};
+use crate::timeline::metadata::{ClusteringPlan, RequestedReplaceMetadata, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, InstantTime, State};
 use crate::transaction::{
     Completed, FailedWrites, FailedWritesPolicy, Heartbeat, Heartbeats, Replaced, ServiceAction,
@@ -81,23 +78,19 @@ impl Execution<'_> {
     async fn run(&self) -> Result<ExecutedClustering> {
         let (storage, config, timeline) = (self.storage, self.config, self.timeline);
         let time = &self.pending.time;
-        SchemaHistory::require_none(storage, config.name()).await?;
         let planned: RequestedReplaceMetadata = timeline.read_plan(self.pending).await?;
         let plan = planned
             .clustering_plan
             .ok_or_else(|| Error::corrupt(timeline.path_of(self.pending), "it holds no plan"))?;
         let inputs = Inputs::find(storage, config, timeline, &plan, self.pending).await?;
-        let table = Table::new(storage.clone(), config.clone());
-        let schema = table.schema_text(timeline).await?;
         let writer = &self.options.writer;
-        let rewriter =
-            Rewriter::try_new(storage, self.env, config, timeline, time, &schema, writer)?;
+        let rewriter = Rewriter::begin(storage, self.env, config, timeline, time, writer).await?;
         let key = sort_key(&rewriter, &plan, self.options)?;
         remove_debris(storage, time, &inputs.debris).await?;
         let mut action = ServiceAction::resume(storage, self.env, config, self.pending);
         action.start(Bytes::new()).await?;
         let written = rewrite_all(&rewriter, &inputs, key, self.options).await?;
-        let instant = self.complete(action, schema, &inputs, &written).await?;
+        let instant = self.complete(action, &rewriter, &inputs, &written).await?;
         if let Err(error) = delete_markers(storage, time).await {
             // The clustering stands; leftover markers harm nobody.
             tracing::warn!(instant = %time, %error, "markers were left behind");
@@ -114,7 +107,7 @@ impl Execution<'_> {
     async fn complete(
         &self,
         action: ServiceAction,
-        schema: String,
+        rewriter: &Rewriter,
         inputs: &Inputs,
         written: &[RewrittenFile],
     ) -> Result<Instant> {
@@ -129,13 +122,18 @@ impl Execution<'_> {
             state: State::Completed,
             ..self.pending.clone()
         };
-        let metadata = metadata_of(schema, written, &replaced);
+        let mut metadata = rewriter.metadata(WriteOperation::Cluster)?;
+        for file in written {
+            metadata.add_stat(file.stat.clone());
+        }
+        metadata.partition_to_replace_file_ids.clone_from(&replaced);
         let metadata = metadata.encode_for(config.version(), &completed)?;
         disable_metadata_table(self.storage, self.env, &config).await?;
         let check = async |timeline: &ActiveTimeline| {
             self.heartbeat.map_or(Ok(()), Heartbeat::check)?;
             check_still_ours(self.storage, timeline, self.pending, written).await?;
             check_clustered(timeline, self.pending, &replaced, &seen).await?;
+            rewriter.check_columns(timeline, self.pending).await?;
             remove_strays(self.storage, self.pending, &replaced, written).await
         };
         match action.complete_if(metadata, check).await? {
@@ -235,17 +233,6 @@ async fn rewrite_all(
         .try_collect()
         .await?;
     Ok(written.into_iter().flatten().collect())
-}
-
-/// What the completed file says.
-fn metadata_of(schema: String, written: &[RewrittenFile], replaced: &Replaced) -> CommitMetadata {
-    let mut metadata = CommitMetadata::new(WriteOperation::Cluster);
-    metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), schema)]);
-    for file in written {
-        metadata.add_stat(file.stat.clone());
-    }
-    metadata.partition_to_replace_file_ids.clone_from(replaced);
-    metadata
 }
 
 /// The table's settings, read anew (hazard 26).

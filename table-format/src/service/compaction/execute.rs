@@ -3,8 +3,6 @@
 //! Until it completes nothing is visible, and the plan stays whatever happens: whoever comes next begins again. Java:
 //! RunCompactionActionExecutor; Spec: Hudi 1.2.0, "Compaction".
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -12,11 +10,10 @@ use crate::config::TableConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_group::FileSlice;
-use crate::schema::evolution::SchemaHistory;
 use crate::service::rewriting::{Rewriter, remove_debris};
 use crate::storage::Storage;
 use crate::table::Table;
-use crate::timeline::metadata::{CommitMetadata, CompactionPlan, SCHEMA_KEY, WriteOperation};
+use crate::timeline::metadata::{CompactionPlan, WriteOperation};
 use crate::timeline::{ActiveTimeline, Instant, State};
 use crate::transaction::{Completed, ServiceAction, delete_markers, disable_metadata_table};
 use crate::writer::WriterOptions;
@@ -35,8 +32,6 @@ pub(in crate::service) struct Begun {
     /// The slices of the plan.
     pub(in crate::service) slices: Vec<FileSlice>,
     pub(in crate::service) rewriter: Rewriter,
-    /// The table's columns as Avro JSON.
-    pub(in crate::service) schema: String,
     pub(in crate::service) action: ServiceAction,
 }
 
@@ -64,19 +59,14 @@ pub(in crate::service) async fn begin(
             "its plan is of version {version}"
         )));
     }
-    SchemaHistory::require_none(storage, config.name()).await?;
     let inputs = Inputs::find(storage, config, timeline, &plan, pending).await?;
-    let schema = Table::new(storage.clone(), config.clone())
-        .schema_text(timeline)
-        .await?;
-    let rewriter = Rewriter::try_new(storage, env, config, timeline, time, &schema, options)?;
+    let rewriter = Rewriter::begin(storage, env, config, timeline, time, options).await?;
     remove_debris(storage, time, &inputs.debris).await?;
     let mut action = ServiceAction::resume(storage, env, config, pending);
     action.start(Bytes::new()).await?;
     Ok(Begun {
         slices: inputs.slices,
         rewriter,
-        schema,
         action,
     })
 }
@@ -102,13 +92,13 @@ pub(super) async fn execute(
     let paths = merged.iter().map(|slice| slice.path.as_str());
     let config = check_still_ours(storage, config, pending, paths).await?;
     disable_metadata_table(storage, env, &config).await?;
-    let mut metadata = CommitMetadata::new(WriteOperation::Compact);
-    metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), begun.schema)]);
+    let mut metadata = rewriter.metadata(WriteOperation::Compact)?;
     for slice in &merged {
         metadata.add_stat(slice.stat.clone());
     }
     let payload = metadata.encode_for(config.version(), action.instant())?;
-    let instant = match action.complete_as_first(payload).await? {
+    let check = async |now: &ActiveTimeline| rewriter.check_columns(now, pending).await;
+    let instant = match action.complete_if(payload, check).await? {
         Completed::Now(instant) => instant,
         Completed::Before(instant) => {
             let paths = merged.iter().filter_map(|slice| slice.stat.path.as_ref());

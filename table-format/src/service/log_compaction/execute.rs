@@ -1,6 +1,6 @@
 //! The execution of a plan: debris of earlier attempts goes, logs are written, and the instant is completed as a delta commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -11,7 +11,7 @@ use crate::file_group::view::{PartitionFiles, file_groups, with_archived_complet
 use crate::file_group::{FileSlice, Horizon, Visibility};
 use crate::service::compaction::{ExecutedCompaction, begin, check_still_ours};
 use crate::storage::Storage;
-use crate::timeline::metadata::{CommitMetadata, SCHEMA_KEY, WriteOperation};
+use crate::timeline::metadata::WriteOperation;
 use crate::timeline::{ActiveTimeline, Instant};
 use crate::transaction::{Completed, delete_markers, disable_metadata_table};
 
@@ -39,13 +39,15 @@ pub(super) async fn execute(
     let paths = folded.iter().map(|slice| slice.path.as_str());
     let config = check_still_ours(storage, config, pending, paths).await?;
     disable_metadata_table(storage, env, &config).await?;
-    let mut metadata = CommitMetadata::new(WriteOperation::LogCompact);
-    metadata.extra_metadata = BTreeMap::from([(SCHEMA_KEY.to_owned(), begun.schema)]);
+    let mut metadata = rewriter.metadata(WriteOperation::LogCompact)?;
     for slice in &folded {
         metadata.add_stat(slice.stat.clone());
     }
     let payload = metadata.encode_for(config.version(), action.instant())?;
-    let check = async |now: &ActiveTimeline| check_base_files(storage, &config, now, &slices).await;
+    let check = async |now: &ActiveTimeline| {
+        check_base_files(storage, &config, now, &slices).await?;
+        rewriter.check_columns(now, pending).await
+    };
     let instant = match action.complete_if(payload, check).await? {
         Completed::Now(instant) => instant,
         Completed::Before(instant) => {

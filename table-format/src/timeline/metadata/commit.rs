@@ -16,6 +16,9 @@ use crate::timeline::{Action, Instant, State};
 /// Key of the extra metadata that holds the Avro schema of the table, without meta columns.
 pub const SCHEMA_KEY: &str = "schema";
 
+/// Key of the extra metadata that holds the columns with their ids, on tables with schema on read. Java: SerDeHelper.LATEST_SCHEMA.
+pub(crate) const LATEST_SCHEMA: &str = "latest_schema";
+
 const REPLACE_SCHEMA: &str = include_str!("avsc/HoodieReplaceCommitMetadata.avsc");
 
 /// What a commit wrote; for a replace commit also what it put out of sight.

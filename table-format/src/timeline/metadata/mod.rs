@@ -21,6 +21,7 @@ pub use cleaner_plan::{ActionInstant, CleanFileInfo, CleanerPlan, SAVEPOINTED_TI
 pub use clustering::{
     ClusteringGroup, ClusteringPlan, ClusteringStrategy, RequestedReplaceMetadata, SliceInfo,
 };
+pub(crate) use commit::LATEST_SCHEMA;
 pub use commit::{CommitMetadata, SCHEMA_KEY};
 pub use compaction::{CompactionOperation, CompactionPlan, CompactionStrategy};
 pub use operation::WriteOperation;

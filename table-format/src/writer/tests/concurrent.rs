@@ -21,7 +21,7 @@ use crate::writer::{TableWriter, WriteOperation, WriterOptions};
 
 const LOCKS: &str = "org.apache.hudi.client.transaction.lock";
 
-fn optimistic(provider: &str) -> Env {
+pub(super) fn optimistic(provider: &str) -> Env {
     let pairs = [
         (
             "hoodie.write.concurrency.mode",
