@@ -5,7 +5,8 @@ use std::time::Duration;
 use rstest::rstest;
 
 use crate::support::{
-    Daemon, Database, Flavour, Pipeline, lakebed, pause, query_rows, run_until_current,
+    Daemon, Database, Flavour, Pipeline, Spark, lakebed, pause, query, query_rows,
+    run_until_current,
 };
 
 const TABLE: &str = "shop.log";
@@ -116,5 +117,32 @@ fn what_happens_to_rows_is_appended_if_the_projection_tells() {
         [
             "r1:10", "r2:20", "u1:11", "u2:21", "d1:11", "c3:30", "c5:50/5"
         ]
+    );
+}
+
+#[test]
+#[ignore = "needs Apache Hudi on Spark: make test-interop"]
+fn spark_reads_appended_rows() {
+    let database = database(Flavour::MariaDb);
+    let pipeline = pipeline(&database, "mor", "");
+    for round in 0..4 {
+        database.sql(&format!(
+            "INSERT INTO shop.log VALUES ({round}, 's'), ({round}, 's')"
+        ));
+        run_until_current(&pipeline);
+    }
+    let table = pipeline.table(TABLE);
+    let mut spark = Spark::shared();
+    spark.judge(&table, false);
+    let mut theirs = spark.snapshot(&table);
+    let mut ours = query(&table, &[]);
+    theirs.sort_unstable();
+    ours.sort_unstable();
+    assert_eq!(ours.len(), 4 * 4096 + 8);
+    assert!(
+        theirs == ours,
+        "{} rows by Spark, such as {:?}",
+        theirs.len(),
+        theirs.first()
     );
 }

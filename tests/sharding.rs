@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::support::{
-    Daemon, Database, Pipeline, assert_same_rows, lakebed, pause, query, query_rows,
+    Daemon, Database, Pipeline, Spark, assert_same_rows, lakebed, pause, query, query_rows,
     rows_of_reader, run_until_current, source_rows,
 };
 
@@ -127,6 +127,23 @@ fn shards_are_one_table_while_rows_move_between_them(#[case] table_type: &str) {
             "{statuses}"
         );
     }
+}
+
+#[test]
+#[ignore = "needs Apache Hudi on Spark: make test-interop"]
+fn spark_reads_merged_shards() {
+    let database = database();
+    let pipeline = Pipeline::new(&database, "mor", SHARDS).with_blocks(ROUTE);
+    run_until_current(&pipeline);
+    for round in 30..33 {
+        moves(&database, round);
+        run_until_current(&pipeline);
+    }
+    let lake = pipeline.table(LAKE_TABLE);
+    let mut spark = Spark::shared();
+    spark.judge(&lake, false);
+    let theirs = rows_of_reader(&database, LAKE_TABLE, &spark.snapshot(&lake));
+    assert_same_rows("by Spark", &source_rows(&database, LAKE_TABLE), &theirs);
 }
 
 #[test]
