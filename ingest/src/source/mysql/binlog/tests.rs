@@ -354,7 +354,6 @@ fn event(event_type: u8, flags: u16, body: &[u8]) -> Vec<u8> {
 #[rstest]
 #[case::incident(26, 0, Some(ErrorKind::Corrupt))]
 #[case::partial_json(39, 0, Some(ErrorKind::Unsupported))]
-#[case::prepared(38, 0, Some(ErrorKind::Unsupported))]
 #[case::unknown(99, 0, Some(ErrorKind::Unsupported))]
 #[case::unknown_but_ignorable(99, 0x80, None)]
 #[case::annotation(160, 0, None)]
@@ -372,6 +371,23 @@ fn events_that_cannot_be_followed_stop_the_reader(
         Some(kind) => assert_eq!(decoded.unwrap_err().kind(), kind),
         None => assert!(decoded.unwrap()),
     }
+}
+
+#[test]
+fn an_xa_transaction_is_committed_at_once_or_only_prepared() {
+    let mut decoder = BinlogDecoder::default();
+    let mut decoded = |one_phase: u8| {
+        let mut body = [0; 16];
+        body[0] = one_phase;
+        let raw = event(38, 0, &body);
+        let (_, event) = decoder.decode_inner(&raw).unwrap();
+        (
+            matches!(event, BinlogEvent::Xid),
+            matches!(event, BinlogEvent::XaPrepare),
+        )
+    };
+    assert_eq!(decoded(1), (true, false));
+    assert_eq!(decoded(0), (false, true));
 }
 
 #[test]
