@@ -26,7 +26,6 @@ use crate::sink::{Feed, LakeTable};
 use crate::source::mysql::chunk::{Chunk, KeyRange, read_chunk, read_where};
 use crate::source::mysql::connection::{Connection, MySqlOptions};
 use crate::source::mysql::result_set::RowStream;
-use crate::source::mysql::server_error::server_error_code;
 use table_format::record::RowKind;
 
 /// A snapshot is committed at most this often, so that base files can reach their size.
@@ -206,8 +205,7 @@ impl SnapshotLoader {
                 break;
             }
             while let Some(chunk) = run.pop_front() {
-                let rows = read_chunk(&mut connection, &load.source, &chunk).await;
-                let rows = rows.map_err(altered_meanwhile)?;
+                let rows = read_chunk(&mut connection, &load.source, &chunk).await?;
                 builder.check_result(rows.columns())?;
                 read += self
                     .write_over(load, rows, &mut builder, RowKind::Insert)
@@ -388,9 +386,7 @@ impl Reader {
         writer: &mut BulkInsertWriter,
     ) -> Result<()> {
         let table = Arc::clone(self.builder.table());
-        let mut rows = read_chunk(connection, &table, chunk)
-            .await
-            .map_err(altered_meanwhile)?;
+        let mut rows = read_chunk(connection, &table, chunk).await?;
         self.builder.check_result(rows.columns())?;
         while let Some(row) = rows.next_row().await? {
             self.builder.append_binary_row(row, RowKind::Insert)?;
@@ -413,16 +409,5 @@ impl Reader {
             self.progress.snapshot_rows.fetch_add(rows, Relaxed);
         }
         Ok(())
-    }
-}
-
-/// A column or table that is not there was dropped since it was looked for: the next start looks anew.
-fn altered_meanwhile(error: Error) -> Error {
-    match server_error_code(&error) {
-        // Unknown column, no such table, definition has changed.
-        Some(1054 | 1146 | 1412) => {
-            Error::new(ErrorKind::Conflict, error.to_string()).with_source(error)
-        }
-        _ => error,
     }
 }

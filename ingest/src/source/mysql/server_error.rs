@@ -75,6 +75,21 @@ pub fn server_error_code(error: &Error) -> Option<u16> {
     source.downcast_ref::<ServerError>().map(|error| error.code)
 }
 
+/// Whether a statement failed because a table is not what it was when it was looked at: unknown column, no such table, definition
+/// has changed.
+pub(crate) fn is_altered(error: &Error) -> bool {
+    matches!(server_error_code(error), Some(1054 | 1146 | 1412))
+}
+
+/// The error of a statement that names a table's columns as they were looked at: a `Conflict` if they have been altered since, so
+/// that the next start looks anew.
+pub(crate) fn altered_meanwhile(error: Error) -> Error {
+    match is_altered(&error) {
+        true => Error::new(ErrorKind::Conflict, error.to_string()).with_source(error),
+        false => error,
+    }
+}
+
 /// Kind and remedy of a server error.
 ///
 /// Numbers: MySQL Server Error Message Reference; MariaDB Error Codes. Texts of 1236 tell its many causes apart.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
 use super::result_set::RowStream;
+use super::server_error::altered_meanwhile;
 use super::sql::quote_name;
 use crate::Result;
 use crate::schema::SourceTable;
@@ -107,7 +108,8 @@ pub async fn initial_range(
 /// Reads a chunk's rows: every column of the table, in ordinal order, in the binary protocol.
 ///
 /// # Errors
-/// `Corrupt` for a range that does not fit the table's key, and what the server reports.
+/// `Corrupt` for a range that does not fit the table's key, `Conflict` when the table was altered since it was looked at, and what the
+/// server reports.
 pub async fn read_chunk<'a>(
     connection: &'a mut Connection,
     table: &SourceTable,
@@ -115,9 +117,11 @@ pub async fn read_chunk<'a>(
 ) -> Result<RowStream<'a>> {
     let condition = range_condition(&chunk_key(table), &chunk.range)?;
     let (columns, name) = (table.select_list(), qualified_name(table));
-    connection
-        .select(&format!("SELECT {columns} FROM {name}{condition}"))
-        .await
+    select(
+        connection,
+        &format!("SELECT {columns} FROM {name}{condition}"),
+    )
+    .await
 }
 
 /// Reads the rows that meet a condition in the server's SQL, as [`read_chunk`] does those of a range.
@@ -130,9 +134,15 @@ pub async fn read_where<'a>(
     condition: &str,
 ) -> Result<RowStream<'a>> {
     let (columns, name) = (table.select_list(), qualified_name(table));
-    connection
-        .select(&format!("SELECT {columns} FROM {name} WHERE ({condition})"))
-        .await
+    select(
+        connection,
+        &format!("SELECT {columns} FROM {name} WHERE ({condition})"),
+    )
+    .await
+}
+
+async fn select<'a>(connection: &'a mut Connection, sql: &str) -> Result<RowStream<'a>> {
+    connection.select(sql).await.map_err(altered_meanwhile)
 }
 
 pub(super) fn qualified_name(table: &SourceTable) -> String {

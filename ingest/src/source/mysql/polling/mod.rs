@@ -13,6 +13,7 @@ pub use key::PollKey;
 use super::chunk::{KeyBound, qualified_name};
 use super::connection::Connection;
 use super::result_set::RowStream;
+use super::server_error::altered_meanwhile;
 use crate::Result;
 use crate::position::QueryPosition;
 use crate::schema::SourceTable;
@@ -46,7 +47,7 @@ pub async fn next_chunk(
     let sql = format!(
         "SELECT {selected} FROM {name} WHERE {behind} ORDER BY {order} LIMIT 1 OFFSET {skipped}"
     );
-    let rows = connection.query(&sql).await?;
+    let rows = connection.query(&sql).await.map_err(altered_meanwhile)?;
     let Some(row) = rows.first() else {
         return Ok(PollChunk {
             condition: behind,

@@ -7,6 +7,7 @@ use crate::config::record_key;
 use crate::source::mysql::connection::Connection;
 use crate::source::mysql::discovery::{DiscoveredTable, discover_all};
 use crate::source::mysql::server::ServerInfo;
+use crate::source::mysql::server_error::is_altered;
 use crate::source::mysql::sql::quote_name;
 use crate::transform::check_expressions;
 
@@ -151,7 +152,9 @@ async fn readable(
             )
             .mend(format!("GRANT SELECT ON {name} TO {account}")),
         )),
-        // Dropped meanwhile, or broken: this table's trouble only, unless the connection is gone.
+        // Altered or dropped since its columns were looked at: a run looks again.
+        Err(error) if is_altered(&error) => Ok(None),
+        // Broken: this table's trouble only, unless the connection is gone.
         Err(error) if error.is_retryable() => Err(error),
         Err(error) => Ok(Some(of_error(table.to_string(), &error))),
     }
