@@ -120,6 +120,38 @@ fn what_happens_to_rows_is_appended_if_the_projection_tells() {
     );
 }
 
+/// Each shard is loaded from a view of its own moment; the log is read from before the first.
+#[test]
+fn shards_without_a_key_arrive_once_each() {
+    let database = Database::mariadb();
+    database.sql(
+        "CREATE TABLE shop.log_1 (kind INT NOT NULL, message VARCHAR(30)); CREATE TABLE shop.log_2 LIKE shop.log_1;
+         CREATE TABLE shop.log_3 LIKE shop.log_1;
+         INSERT INTO shop.log_1 SELECT seq % 3, 'old' FROM shop.seq_1_to_6000; INSERT INTO shop.log_2 SELECT * FROM shop.log_1;
+         INSERT INTO shop.log_3 SELECT * FROM shop.log_1;
+         CREATE VIEW shop.log AS SELECT * FROM shop.log_1 UNION ALL SELECT * FROM shop.log_2
+           UNION ALL SELECT * FROM shop.log_3;",
+    );
+    let pipeline = Pipeline::new(&database, "mor", r"shop\.log_\d")
+        .with("source", "scan.snapshot.rows-per-second", "3000")
+        .with("sink", "commit.rows", "5")
+        .with_blocks(
+            "route: [{source-table: 'shop\\.log_\\d', sink-table: shop.log}]
+transform: [{source-table: 'shop\\.log_\\d', mode: append}]
+",
+        );
+    let daemon = Daemon::start(&pipeline);
+    for step in 0..80 {
+        database.sql(&format!(
+            "INSERT INTO shop.log_1 VALUES ({step}, 'new'); INSERT INTO shop.log_2 VALUES ({step}, 'new'), ({step}, 'new'); INSERT INTO shop.log_3 VALUES ({step}, 'third')"
+        ));
+        pause(Duration::from_millis(75));
+    }
+    daemon.stop();
+    run_until_current(&pipeline);
+    assert_counts_are_equal(&database, &pipeline);
+}
+
 #[test]
 #[ignore = "needs Apache Hudi on Spark: make test-interop"]
 fn spark_reads_appended_rows() {

@@ -96,6 +96,13 @@ impl StreamTable {
         self.touched || self.builder.rows() > 0
     }
 
+    /// Up to where the lake holds it after a commit that reaches `position`: a shard may hold more than those that it is committed
+    /// with, until these have been read as far.
+    fn reached<'a>(&'a self, position: &'a BinlogPosition) -> &'a BinlogPosition {
+        let is_ahead = self.held_gtids.is_none() && self.held > *position;
+        if is_ahead { &self.held } else { position }
+    }
+
     /// What a commit that reaches `position` says of it.
     pub(super) fn checkpoint(&self, position: &BinlogPosition) -> TableCheckpoint {
         let schema = TableSchema {
@@ -103,13 +110,13 @@ impl StreamTable {
             shadow: self.shadow.clone(),
             dropped: self.dropped,
         };
-        TableCheckpoint::new(position.clone(), None, schema)
+        TableCheckpoint::new(self.reached(position).clone(), None, schema)
     }
 
     /// Everything up to `position` is committed.
     pub(super) fn set_held(&mut self, position: &BinlogPosition, now_millis: i64) {
         self.progress.set_committed(now_millis);
-        self.held = position.clone();
+        self.held = self.reached(position).clone();
         self.held_gtids = None;
         self.touched = false;
     }
